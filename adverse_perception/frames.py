@@ -1,0 +1,73 @@
+"""The nouns of the road: what comes in, what goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8Array = NDArray[np.uint8]
+Float32Array = NDArray[np.float32]
+
+
+class Weather(str, Enum):
+    """The conditions a frame can be in; the order is the order of the classifier's scores."""
+
+    CLEAR = "clear"
+    RAIN = "rain"
+    FOG = "fog"
+    NIGHT = "night"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera picture.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB. May be a read-only view of a message's buffer.
+        stamp_ns: acquisition time in nanoseconds, from the message header.
+        camera: name of the camera it came from.
+    """
+
+    image: UInt8Array
+    stamp_ns: int = 0
+    camera: str = "camera"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the road looks like, and how sure we are.
+
+    Attributes:
+        weather: the condition whose route the frame takes.
+        scores: smoothed probability of every condition, 0 to 1, summing to 1.
+        forced: the condition was set by the user, not recognised.
+    """
+
+    weather: Weather
+    scores: Mapping[Weather, float] = field(default_factory=dict)
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Everything the pipeline says about one frame.
+
+    Attributes:
+        labels: (H, W) uint8 class ids (`labels.CLASSES`), 255 = unlabelled, in the frame's geometry.
+        confidence: (H, W) uint8, probability of the label times 255.
+        condition: the weather and its scores.
+        engine: name of the engine that labelled the frame.
+        restored: (H, W, 3) uint8 RGB without the weather, where the route restores.
+        timing_ms: duration of each stage by name (`classify`, `infer`, `label`, ...).
+    """
+
+    labels: UInt8Array
+    confidence: UInt8Array
+    condition: Condition
+    engine: str
+    restored: UInt8Array | None = None
+    timing_ms: Mapping[str, float] = field(default_factory=dict)
