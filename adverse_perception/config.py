@@ -1,0 +1,148 @@
+"""Every knob of the vehicle, declared once: default, meaning and allowed values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+from adverse_perception.frames import Weather
+
+AUTO = "auto"
+"""Value of `condition` that leaves the route to the weather classifier."""
+
+
+class ConfigError(ValueError):
+    """A knob that does not exist or a value it does not take."""
+
+
+def knob(
+    default: Any,
+    description: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = False,
+) -> Any:
+    """Declare one knob of a configuration dataclass.
+
+    Args:
+        default: its value when nobody says otherwise; its type is the knob's type.
+        description: one line for the user, with the unit.
+        low: smallest allowed number, inclusive.
+        high: largest allowed number, inclusive.
+        choices: the allowed words; empty = any.
+        live: it may be changed while the node runs.
+    """
+    metadata = {
+        "description": description,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "live": live,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """What a pipeline can be told. An empty configuration is a valid one.
+
+    Raises:
+        ConfigError: a value is of the wrong type, out of range or not among the choices.
+    """
+
+    engines_folder: str = knob("", "folder of the engine files; empty = the shipped engines")
+    backend: str = knob(
+        "onnxruntime",
+        "what runs the engines; auto = OpenVINO where it is installed",
+        choices=("onnxruntime", "openvino", AUTO),
+    )
+    threads: int = knob(1, "threads of one engine; leave a core to the rest", low=1, high=64)
+    condition: str = knob(
+        AUTO,
+        "weather whose route every frame takes; auto = the classifier decides",
+        choices=(AUTO, *(weather.value for weather in Weather)),
+        live=True,
+    )
+    classifier_interval: int = knob(
+        3, "the weather is looked at in every n-th frame", low=1, high=1000, live=True
+    )
+    smoothing_s: float = knob(
+        0.6, "time constant of the smoothed weather scores, seconds", low=0.0, high=60.0, live=True
+    )
+    switch_margin: float = knob(
+        0.3,
+        "lead in smoothed score another weather needs to take the route",
+        low=0.0,
+        high=0.7,
+        live=True,
+    )
+    hold_s: float = knob(
+        0.5, "shortest time between two changes of route, seconds", low=0.0, high=60.0, live=True
+    )
+
+    def __post_init__(self) -> None:
+        for declared in knobs(type(self)):
+            value = checked(declared, getattr(self, declared.name))
+            object.__setattr__(self, declared.name, value)
+
+
+def knobs(config: type[PipelineConfig]) -> Iterator[Field[Any]]:
+    """The declared knobs of a configuration class, in order."""
+    return (declared for declared in fields(config) if "description" in declared.metadata)
+
+
+def configured(
+    config: type[PipelineConfig], values: Mapping[str, Any] = MappingProxyType({})
+) -> PipelineConfig:
+    """Make a configuration from values by name; the rest keeps its default.
+
+    Raises:
+        ConfigError: a name is no knob, or its value does not fit.
+    """
+    known = [declared.name for declared in knobs(config)]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{name}: no such setting; expected one of {', '.join(known)}")
+    return config(**values)
+
+
+def checked(declared: Field[Any], value: Any) -> Any:
+    """The value in the knob's type, when the knob takes it.
+
+    Raises:
+        ConfigError: names the knob, what it takes and what was found.
+    """
+    kind = type(declared.default)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if kind is tuple and isinstance(value, list):
+        value = tuple(value)
+    if type(value) is not kind or not _allowed(declared.metadata, value):
+        raise ConfigError(
+            f"{declared.name}: expected {_wanted(declared)}, found {value!r}"
+            f" ({declared.metadata['description']})"
+        )
+    return value
+
+
+def _allowed(limits: Mapping[str, Any], value: Any) -> bool:
+    if limits["choices"]:
+        return value in limits["choices"]
+    # written so that nan, which compares false with everything, is refused
+    above = limits["low"] is None or value >= limits["low"]
+    below = limits["high"] is None or value <= limits["high"]
+    return bool(above and below)
+
+
+def _wanted(declared: Field[Any]) -> str:
+    limits = declared.metadata
+    if limits["choices"]:
+        return "one of " + ", ".join(limits["choices"])
+    kind = type(declared.default).__name__
+    if limits["low"] is None and limits["high"] is None:
+        return kind
+    return f"{kind} from {limits['low']} to {limits['high']}"

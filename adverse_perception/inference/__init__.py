@@ -1,0 +1,27 @@
+"""Engines: networks in self-describing files, run by whatever the machine has."""
+
+from __future__ import annotations
+
+from adverse_perception.inference.engine import Engine
+from adverse_perception.inference.errors import EngineError
+from adverse_perception.inference.loading import engine_files, engines_folder, load_engine
+from adverse_perception.inference.metadata import (
+    METADATA_KEY,
+    EngineMetadata,
+    checksum,
+    read_metadata,
+    write_metadata,
+)
+
+__all__ = [
+    "METADATA_KEY",
+    "Engine",
+    "EngineError",
+    "EngineMetadata",
+    "checksum",
+    "engine_files",
+    "engines_folder",
+    "load_engine",
+    "read_metadata",
+    "write_metadata",
+]

@@ -1,0 +1,51 @@
+"""Does the graph have the inputs and outputs its role asks for?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adverse_perception.inference.engine import INPUT, ROLE_OUTPUTS
+from adverse_perception.inference.errors import EngineError
+from adverse_perception.inference.metadata import EngineMetadata
+
+Tensors = Mapping[str, tuple[str, Sequence[Any]]]
+"""Name of a tensor -> its type's name and its shape; unknown sizes are no integers."""
+
+
+def check_signature(
+    path: Path, metadata: EngineMetadata, inputs: Tensors, outputs: Tensors
+) -> None:
+    """Compare a graph's tensors with its role.
+
+    Raises:
+        EngineError: names the tensor, what was expected and what was found.
+    """
+    found = inputs.get(INPUT)
+    fits = found is not None and "uint8" in found[0] and _rank_fits(found[1])
+    if not fits or len(inputs) != 1:
+        raise EngineError(
+            f"{path}: expected one input {INPUT!r} of uint8 [1, H, W, 3], found {dict(inputs)};"
+            " export it again with training/export.py"
+        )
+    for name in ROLE_OUTPUTS[metadata.role]:
+        if name not in outputs:
+            raise EngineError(
+                f"{path}: expected an output {name!r} for role {metadata.role!r},"
+                f" found {sorted(outputs)}; export it again with training/export.py"
+            )
+    _check_channels(path, metadata, outputs[ROLE_OUTPUTS[metadata.role][0]][1])
+
+
+def _rank_fits(shape: Sequence[Any]) -> bool:
+    return len(shape) == 4 and shape[3] == 3
+
+
+def _check_channels(path: Path, metadata: EngineMetadata, shape: Sequence[Any]) -> None:
+    channels = shape[1] if len(shape) > 1 else None
+    if isinstance(channels, int) and channels != len(metadata.classes):
+        raise EngineError(
+            f"{path}: expected {len(metadata.classes)} channels, one for each class it names,"
+            f" found {channels}; export it again"
+        )
