@@ -1,0 +1,178 @@
+"""What a run found, as one record: frames, routes, scores, latency, and the machine it ran on."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import platform
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from adverse_perception import __version__
+from adverse_perception.files import write_json
+from adverse_perception.frames import Segmentation, UInt8Array, Weather
+from adverse_perception.labels import CLASS_NAMES
+from adverse_perception.scores import ConfusionMatrix, Latency
+
+PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+    "onnxruntime",
+    "openvino",
+    "numba",
+    "rosbags",
+    "ros-rclpy",
+)
+CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "amx_bf16", "asimd", "sve")
+
+
+class Report:
+    """Collects, frame by frame, what `report.json` says at the end."""
+
+    def __init__(self, source: str) -> None:
+        """Start with no frames; `source` is what is being read or listened to."""
+        self.source = source
+        self.frames: Counter[str] = Counter(read=0, labelled=0)
+        self.dropped: Counter[str] = Counter()
+        self._routes: Counter[str] = Counter()
+        self._engines: Counter[str] = Counter()
+        self._latency: dict[str, Latency] = {}
+        self._matrices: dict[str, ConfusionMatrix] = {}
+
+    def add(self, segmentation: Segmentation, truth: UInt8Array | None = None) -> None:
+        """Count a labelled frame; score it against its true labels where there are some.
+
+        Args:
+            segmentation: what the pipeline said.
+            truth: (H, W) uint8 true class ids, 255 = ignore.
+        """
+        self.frames["labelled"] += 1
+        route = segmentation.condition.weather
+        self._routes[route.value] += 1
+        self._engines[segmentation.engine] += 1
+        for stage, duration_ms in segmentation.timing_ms.items():
+            self.add_latency(stage, duration_ms)
+        if truth is not None:
+            self.score(segmentation.labels, truth, route)
+
+    def score(self, labels: UInt8Array, truth: UInt8Array, weather: Weather | str) -> None:
+        """Score (H, W) uint8 labels against true ones, counted under a weather and under `all`."""
+        for key in ("all", Weather(weather).value):
+            self._matrices.setdefault(key, ConfusionMatrix()).add(labels, truth)
+
+    def add_latency(self, stage: str, duration_ms: float) -> None:
+        """Note how long a stage took for one frame."""
+        self._latency.setdefault(stage, Latency()).add(duration_ms)
+
+    def record(self) -> dict[str, Any]:
+        """Everything as a record for JSON; a score of what was never seen is null."""
+        labelled = sum(self._routes.values())
+        return {
+            "source": self.source,
+            "frames": {**self.frames, "dropped": self.dropped.total(), **self._causes()},
+            "routes": {
+                weather.value: _rounded(self._routes[weather.value] / max(labelled, 1))
+                for weather in Weather
+            },
+            "engines": dict(self._engines),
+            "latency_ms": {stage: _percentiles(kept) for stage, kept in self._latency.items()},
+            "miou": self._mious(),
+            "iou": self._ious(),
+            "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "machine": machine(),
+        }
+
+    def write(self, path: Path) -> None:
+        """Write the record as JSON, whole or not at all. Raises `FileError`."""
+        write_json(path, self.record())
+
+    def _causes(self) -> dict[str, dict[str, int]]:
+        return {"dropped_by_cause": dict(self.dropped)}
+
+    def _mious(self) -> dict[str, float | None]:
+        keys = ("all", *(weather.value for weather in Weather))
+        return {
+            key: _rounded(self._matrices[key].miou()) if key in self._matrices else None
+            for key in keys
+        }
+
+    def _ious(self) -> dict[str, float | None]:
+        if "all" not in self._matrices:
+            return {}
+        return dict(zip(CLASS_NAMES, map(_rounded, self._matrices["all"].iou()), strict=True))
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine, so that a figure can be compared: processor, cores, versions."""
+    return {
+        "cpu": _cpu_model(),
+        "architecture": platform.machine(),
+        "cpu_features": _cpu_features(),
+        "cores": _usable_cores(),
+        "memory_gb": _memory_gb(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "adverse_perception": __version__,
+        **{name: version for name in PACKAGES if (version := _version(name))},
+    }
+
+
+def describe(described: Mapping[str, Any]) -> str:
+    """Say a machine in one line: `Intel Xeon, 2 cores, 7.8 GB, Python 3.11.2`."""
+    return (
+        f"{described['cpu']}, {described['cores']} cores, {described['memory_gb']} GB, "
+        f"Python {described['python']}"
+    )
+
+
+def _percentiles(latency: Latency) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in latency.summary().items()}
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(float(value), 4)
+
+
+def _cpu_model() -> str:
+    lines = _cpu_lines("model name") or _cpu_lines("Model")
+    return lines or platform.processor() or platform.machine()
+
+
+def _cpu_features() -> list[str]:
+    flags = (_cpu_lines("flags") or _cpu_lines("Features")).split()
+    return [feature for feature in CPU_FEATURES if feature in flags]
+
+
+def _cpu_lines(key: str) -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
+    return ""
+
+
+def _usable_cores() -> int:
+    # a container or taskset may leave fewer than the machine has
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory_gb() -> float | None:
+    with contextlib.suppress(OSError, ValueError):
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    return None
+
+
+def _version(package: str) -> str | None:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return None
