@@ -1,0 +1,28 @@
+"""Weather drawn onto clear pictures: draw a state, then render it.
+
+Chance is drawn once into small frozen records in physical units; rendering is a pure function of
+picture, depth, record and time, so that a clip is steady. Colour order RGB, depth in metres.
+
+    >>> import numpy as np
+    >>> from training.synthesis import degrade
+    >>> clear = np.full((48, 64, 3), 120, np.uint8)
+    >>> degrade(clear, "fog", np.random.default_rng(0)).shape
+    (48, 64, 3)
+"""
+
+from __future__ import annotations
+
+from training.synthesis.depth import estimate_depth
+from training.synthesis.scene import SKY_M, SynthesisError
+from training.synthesis.weather import WEATHERS, State, degrade, draw, render
+
+__all__ = [
+    "SKY_M",
+    "WEATHERS",
+    "State",
+    "SynthesisError",
+    "degrade",
+    "draw",
+    "estimate_depth",
+    "render",
+]

@@ -1,0 +1,89 @@
+"""What every effect is given: a checked picture with distances and surfaces."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from adverse_perception.frames import Float32Array, UInt8Array
+from adverse_perception.labels import CLASS_ID
+
+SKY_M = 1000.0
+"""Distance written where nothing stands in the way of the view."""
+FOCAL = 0.8
+"""Assumed focal length in picture widths (a horizontal view of 64 degrees)."""
+
+
+class SynthesisError(ValueError):
+    """A picture, depth, label map or weather name that cannot be rendered."""
+
+
+def check_scene(
+    image: UInt8Array, depth_m: Float32Array | None = None, labels: UInt8Array | None = None
+) -> None:
+    """Refuse arrays that do not fit together, naming what was expected and what was found."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise SynthesisError(
+            f"image: expected (H, W, 3) uint8 RGB, found {image.shape} {image.dtype}; convert it first"
+        )
+    for name, array in (("depth_m", depth_m), ("labels", labels)):
+        if array is not None and array.shape != image.shape[:2]:
+            raise SynthesisError(
+                f"{name}: expected {image.shape[:2]} as the image, found {array.shape}; resize it"
+            )
+
+
+def to_light(image: UInt8Array) -> Float32Array:
+    """Turn display values into light, 0 to 1 float32. The square is close to sRGB and cheap."""
+    return cv2.LUT(image, _SQUARES)
+
+
+_SQUARES = (np.arange(256, dtype=np.float32) / 255.0) ** 2
+
+
+def to_image(light: Float32Array) -> UInt8Array:
+    """Turn light into display values, (H, W, 3) uint8. `light` is used up and must not be negative."""
+    return cv2.convertScaleAbs(cv2.sqrt(light, dst=light), alpha=255.0)
+
+
+@lru_cache(maxsize=8)
+def ray_stretch(height: int, width: int) -> Float32Array:
+    """Distance along the ray per metre of depth: (H, W) float32, 1 at the centre."""
+    y, x = np.ogrid[:height, :width]
+    focal = FOCAL * width
+    across, down = (x - width / 2) / focal, (y - height / 2) / focal
+    return np.sqrt(1.0 + across**2 + down**2).astype(np.float32)
+
+
+def class_mask(labels: UInt8Array, *names: str) -> Float32Array:
+    """Where the labels are one of the named classes: (H, W) float32, 0 or 1."""
+    table = np.zeros(256, np.float32)
+    table[[CLASS_ID[name] for name in names]] = 1.0
+    return cv2.LUT(labels, table)
+
+
+def sky_mask(depth_m: Float32Array, labels: UInt8Array | None) -> Float32Array:
+    """Sky with a soft edge: (H, W) float32, 0 to 1."""
+    if labels is not None:
+        hard = class_mask(labels, "sky")
+    else:
+        hard = (depth_m > 0.9 * SKY_M).astype(np.float32)
+    return cv2.blur(hard, (3, 3))
+
+
+def road_mask(depth_m: Float32Array, labels: UInt8Array | None) -> Float32Array:
+    """Road and pavement: (H, W) float32, 0 to 1; without labels, where the depth lies flat."""
+    if labels is not None:
+        return cv2.blur(class_mask(labels, "road", "pavement"), (3, 3))
+    height = depth_m.shape[0]
+    small = cv2.resize(depth_m, (64, 48), interpolation=cv2.INTER_AREA)
+    inverse = 1.0 / np.maximum(small, 0.1)
+    slope = np.gradient(cv2.GaussianBlur(inverse, (0, 0), 1.0), axis=0)
+    flat = np.zeros_like(small)
+    plane = np.median(slope[-10:, 20:44])  # on a plane, 1/depth grows evenly down the picture
+    flat[(slope > 0.55 * plane) & (slope < 1.8 * plane) & (small < 0.5 * SKY_M)] = 1.0
+    flat[: int(0.35 * len(flat))] = 0.0
+    mask = cv2.resize(flat, (depth_m.shape[1], height), interpolation=cv2.INTER_LINEAR)
+    return mask

@@ -1,0 +1,205 @@
+"""Whole weathers: which effects come together, how strong, and in which order light meets them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from adverse_perception.frames import Float32Array, UInt8Array
+from training.synthesis.depth import estimate_depth
+from training.synthesis.fog import AIRLIGHTS, Fog, draw_fog, render_fog, tint
+from training.synthesis.lamps import Lamp
+from training.synthesis.night import Night, draw_night, render_night
+from training.synthesis.overcast import Overcast, draw_overcast, render_overcast
+from training.synthesis.rain import Streaks, draw_streaks, rain_visibility_m, render_streaks
+from training.synthesis.scene import SKY_M, SynthesisError, check_scene
+from training.synthesis.sensor import Sensor, draw_sensor, render_sensor
+from training.synthesis.wet import WetRoad, draw_wet_road, render_wet_road
+
+Effect = Fog | Night | Overcast | Sensor | Streaks | WetRoad
+
+
+@dataclass(frozen=True)
+class State:
+    """A weather: its effects in the order in which they are applied, far to near."""
+
+    effects: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What an effect may look at besides the picture."""
+
+    depth_m: Float32Array
+    time_s: float
+    labels: UInt8Array | None
+    lights: Sequence[Lamp]
+
+
+_RENDERERS: dict[type, Callable[[UInt8Array, object, _Scene], UInt8Array]] = {
+    Fog: lambda i, e, s: render_fog(i, s.depth_m, e, s.time_s),
+    Night: lambda i, e, s: render_night(i, s.depth_m, e, s.labels, s.lights),
+    Overcast: lambda i, e, s: render_overcast(i, s.depth_m, e, s.labels),
+    Sensor: lambda i, e, s: render_sensor(i, e, s.time_s),
+    Streaks: lambda i, e, s: render_streaks(i, s.depth_m, e, s.time_s),
+    WetRoad: lambda i, e, s: render_wet_road(i, s.depth_m, e, s.labels),
+}
+
+
+def render(
+    image: UInt8Array,
+    depth_m: Float32Array,
+    state: State | Effect,
+    time_s: float = 0.0,
+    labels: UInt8Array | None = None,
+    lights: Sequence[Lamp] = (),
+) -> UInt8Array:
+    """Show a clear picture in a weather. The same arguments always give the same picture.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, clear.
+        depth_m: (H, W) float32 metres along the camera's axis; holes (not finite, <= 0) are sky.
+        state: a whole weather from `draw`, or one effect.
+        time_s: time in the clip; drops fall and fog drifts with it.
+        labels: (H, W) uint8 ids of `adverse_perception.labels`, where known.
+        lights: lamps in view, where known; invented at night if empty.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        SynthesisError: the arrays do not fit together.
+    """
+    check_scene(image, depth_m, labels)
+    scene = _Scene(_without_holes(depth_m), time_s, labels, lights)
+    for effect in state.effects if isinstance(state, State) else (state,):
+        image = _RENDERERS[type(effect)](image, effect, scene)
+    return image
+
+
+def _without_holes(depth_m: Float32Array) -> Float32Array:
+    depth = np.asarray(depth_m, np.float32)
+    good = (depth > 0) & (depth <= SKY_M)  # also false for nan
+    return depth if good.all() else np.where(good, np.maximum(depth, 0.5), np.float32(SKY_M))
+
+
+def _clear(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
+    return ()
+
+
+def _fog(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
+    fog = draw_fog(rng, strength)
+    light = replace(draw_overcast(rng, 0.4 * strength), sky=fog.airlight)
+    if sum(fog.airlight) < 330:  # dawn and dusk: the scene is as dim as its air
+        light = replace(light, gain=0.55)
+    effects: list[Effect] = [light]
+    if rng.random() < 0.3:
+        effects.append(draw_wet_road(rng, 0.3))
+    effects.append(fog)
+    if rng.random() < 0.3:
+        effects.append(draw_sensor(rng, rng.uniform(0, 0.6)))
+    return tuple(effects)
+
+
+def _rain(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
+    streaks = draw_streaks(rng, strength)
+    light = draw_overcast(rng, 0.3 + 0.7 * strength)
+    streaks = replace(streaks, brightness=float(np.mean(light.sky)))
+    effects: list[Effect] = [light, draw_wet_road(rng, 0.2 + 0.8 * strength)]
+    effects.append(_veil(rng, streaks, light))
+    if rng.random() < 0.8:
+        effects.append(streaks)
+    if rng.random() < 0.4:
+        effects.append(draw_sensor(rng, rng.uniform(0, 0.7)))
+    return tuple(effects)
+
+
+def _veil(rng: np.random.Generator, streaks: Streaks, light: Overcast) -> Fog:
+    """Rain's own extinction, often with mist and spray in it."""
+    mist = float(np.exp(rng.uniform(np.log(0.06), 0.0)))
+    return Fog(
+        visibility_m=max(60.0, rain_visibility_m(streaks.rain_mm_per_h) * mist),
+        airlight=tint(rng, light.sky, 0.08),
+        patchiness=float(rng.uniform(0, 0.6)),
+        seed=int(rng.integers(1 << 30)),
+    )
+
+
+def _night(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
+    night = draw_night(rng, strength)
+    effects: list[Effect] = [night]
+    air = (
+        0.35 * night.mean_luma * np.array(night.street if night.street_lux > 0 else night.ambient)
+    )
+    if rng.random() < 0.35:
+        effects.append(draw_wet_road(rng, rng.uniform(0.2, 1.0)))
+        if rng.random() < 0.6:
+            streaks = draw_streaks(rng, rng.uniform(0.0, 0.9))
+            light = replace(draw_overcast(rng, 0.5), sky=tint(rng, air, 0.2))
+            effects.append(_veil(rng, streaks, light))
+            effects.append(replace(streaks, brightness=float(night.mean_luma * 1.6)))
+    elif rng.random() < 0.12:
+        fog = draw_fog(rng, rng.uniform(0.2, 0.7))
+        effects.append(replace(fog, airlight=tint(rng, air * 1.6, 0.2)))
+    effects.append(draw_sensor(rng, rng.uniform(0.2, 1.0)))
+    return tuple(effects)
+
+
+WEATHERS: dict[str, Callable[[np.random.Generator, float], tuple[Effect, ...]]] = {
+    "clear": _clear,
+    "rain": _rain,
+    "fog": _fog,
+    "night": _night,
+}
+
+
+def draw(
+    weather: str, rng: np.random.Generator, strength: tuple[float, float] = (0.0, 1.0)
+) -> State:
+    """Draw a weather.
+
+    Args:
+        weather: a name of `WEATHERS`, or a member of `adverse_perception.frames.Weather`.
+        rng: source of all chance.
+        strength: range from which the strength is drawn, 0 (light) to 1 (heavy).
+
+    Raises:
+        SynthesisError: unknown weather, or a range outside 0 to 1.
+    """
+    name = str(getattr(weather, "value", weather))
+    if name not in WEATHERS:
+        raise SynthesisError(f"weather: expected one of {', '.join(WEATHERS)}, found {name!r}")
+    if not 0.0 <= strength[0] <= strength[1] <= 1.0:
+        raise SynthesisError(f"strength: expected 0 <= low <= high <= 1, found {strength}")
+    return State(WEATHERS[name](rng, float(rng.uniform(*strength))))
+
+
+def degrade(
+    image: UInt8Array,
+    weather: str,
+    rng: np.random.Generator,
+    depth_m: Float32Array | None = None,
+    labels: UInt8Array | None = None,
+    strength: tuple[float, float] = (0.0, 1.0),
+) -> UInt8Array:
+    """Draw a weather and show a clear picture in it; depth is estimated where there is none.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, clear.
+        weather: a name of `WEATHERS`.
+        rng: source of all chance.
+        depth_m: (H, W) float32 metres, if known.
+        labels: (H, W) uint8 ids of `adverse_perception.labels`, if known; they make it better.
+        strength: range of strengths, 0 (light) to 1 (heavy).
+
+    Returns:
+        (H, W, 3) uint8 RGB, the same geometry, so that labels stay true.
+    """
+    check_scene(image, depth_m, labels)
+    state = draw(weather, rng, strength)
+    if not state.effects:
+        return image.copy()
+    depth = estimate_depth(image, labels) if depth_m is None else depth_m
+    return render(image, depth, state, labels=labels)
