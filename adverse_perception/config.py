@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
@@ -11,6 +12,9 @@ from adverse_perception.frames import Weather
 
 AUTO = "auto"
 """Value of `condition` that leaves the route to the weather classifier."""
+
+
+_TOPIC_NAME = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 class ConfigError(ValueError):
@@ -88,6 +92,53 @@ class PipelineConfig:
         for declared in knobs(type(self)):
             value = checked(declared, getattr(self, declared.name))
             object.__setattr__(self, declared.name, value)
+
+
+@dataclass(frozen=True)
+class NodeConfig(PipelineConfig):
+    """What the node can be told: everything a pipeline can, its cameras and its topics.
+
+    Raises:
+        ConfigError: a value is of the wrong type, out of range, or no usable name.
+    """
+
+    autostart: bool = knob(True, "configure and activate at start, without a lifecycle manager")
+    cameras: tuple[str, ...] = knob(
+        ("camera",), "names of the cameras; topics are <camera>/image_raw and so on"
+    )
+    image_topic: str = knob("image_raw", "topic of the pictures, below the camera's name")
+    image_transport: str = knob(
+        "raw",
+        "raw: sensor_msgs/Image; compressed: sensor_msgs/CompressedImage on <topic>/compressed",
+        choices=("raw", "compressed"),
+    )
+    overlay_opacity: float = knob(
+        0.5, "share of the label's colour in the overlay", low=0.0, high=1.0, live=True
+    )
+    silent_after_s: float = knob(
+        2.0, "a camera without a picture for this long is reported, s", low=0.1, high=3600.0,
+        live=True,
+    )  # fmt: skip
+    late_frame_s: float = knob(
+        0.5,
+        "a frame older than its predecessor by up to this is dropped, by more is a new drive, s",
+        low=0.0,
+        high=60.0,
+        live=True,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.cameras or len(set(self.cameras)) < len(self.cameras):
+            raise ConfigError(
+                f"cameras: expected names that differ, found {', '.join(self.cameras) or 'none'}"
+            )
+        for name in (*self.cameras, self.image_topic):
+            if not _TOPIC_NAME.fullmatch(name):
+                raise ConfigError(
+                    f"cameras, image_topic: expected letters, digits, _ and / as in front/left,"
+                    f" found {name!r}"
+                )
 
 
 def knobs(config: type[PipelineConfig]) -> Iterator[Field[Any]]:

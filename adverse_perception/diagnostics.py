@@ -1,0 +1,230 @@
+"""What a camera's frames went through, told once a second: rates, latency, drops and why."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from adverse_perception.frames import Segmentation
+
+WINDOW_S = 5.0
+"""Rates, latencies and complaints speak of this much of the past."""
+
+_ENOUGH_STAMPS = 10
+_TOLERATED_LOSS = 0.1
+_TOLERATED_SUPERSEDED = 0.05
+
+
+class Level(IntEnum):
+    """Levels of diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
+
+
+class Drop:
+    """Causes for which a frame is not labelled."""
+
+    SUPERSEDED = "superseded"
+    UNUSABLE = "unusable"
+    OUT_OF_ORDER = "out_of_order"
+    FAILED = "failed"
+    LOST = "lost_in_transport"
+    ALL = (SUPERSEDED, UNUSABLE, OUT_OF_ORDER, FAILED, LOST)
+
+
+@dataclass(frozen=True)
+class Status:
+    """One diagnostic status: what about, how bad, in one sentence, and the figures."""
+
+    name: str
+    level: Level
+    message: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the node knows beside the camera's own frames.
+
+    Attributes:
+        superseded: frames replaced by newer ones before they were labelled, in all.
+        publishers: publishers matched on the camera's topic.
+        topic: the camera's topic.
+        transport: what the user is to do when pictures are lost on the way.
+        silent_after_s: a camera without a picture for this long is silent.
+    """
+
+    superseded: int = 0
+    publishers: int = 0
+    topic: str = ""
+    transport: str = ""
+    silent_after_s: float = 2.0
+
+
+class CameraHealth:
+    """Remembers the last seconds of one camera. Safe between threads; times in seconds."""
+
+    def __init__(self, camera: str) -> None:
+        self.camera = camera
+        self._lock = threading.Lock()
+        self._arrivals: deque[tuple[float, int]] = deque(maxlen=4096)
+        self._labelled: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=4096)
+        self._drops: deque[tuple[float, str]] = deque(maxlen=4096)
+        self._dropped: Counter[str] = Counter()
+        self._reasons: dict[str, str] = {}
+        self._received = self._published = self._superseded = 0
+        self._last_arrival_s = -math.inf
+        self._segmentation: Segmentation | None = None
+
+    def received(self, stamp_ns: int, now_s: float) -> None:
+        """A picture with this stamp has come in."""
+        with self._lock:
+            self._arrivals.append((now_s, stamp_ns))
+            self._last_arrival_s = now_s
+            self._received += 1
+
+    def dropped(self, cause: str, now_s: float, reason: str = "", count: int = 1) -> None:
+        """Some frames were not labelled; `reason` says why in words."""
+        with self._lock:
+            self._dropped[cause] += count
+            self._drops.extend([(now_s, cause)] * min(count, 100))
+            self._reasons[cause] = reason
+
+    def labelled(
+        self, segmentation: Segmentation, durations_ms: Mapping[str, float], now_s: float
+    ) -> None:
+        """A frame's labels were published; durations by stage, `latency` from stamp to here."""
+        with self._lock:
+            self._published += 1
+            self._segmentation = segmentation
+            self._labelled.append((now_s, durations_ms))
+
+    def status(self, now_s: float, around: Surroundings) -> Status:
+        """Sum up the last seconds; to be called about once a second."""
+        with self._lock:
+            newly = around.superseded - self._superseded
+            self._superseded = around.superseded
+            self._dropped[Drop.SUPERSEDED] += newly
+            self._drops.extend([(now_s, Drop.SUPERSEDED)] * min(newly, 100))
+            self._forget_before(now_s - WINDOW_S)
+            findings = list(self._findings(now_s, around))
+            values = dict(self._values())
+        level = max((level for level, _ in findings), default=Level.OK)
+        message = "; ".join(text for _, text in findings) or "labelling"
+        return Status(self.camera, level, message, values)
+
+    def _forget_before(self, then_s: float) -> None:
+        for remembered in (self._arrivals, self._labelled, self._drops):
+            while remembered and remembered[0][0] < then_s:
+                remembered.popleft()
+
+    def _findings(self, now_s: float, around: Surroundings) -> Iterator[tuple[Level, str]]:
+        recent = Counter(cause for _, cause in self._drops)
+        if now_s - self._last_arrival_s > around.silent_after_s:
+            yield Level.STALE, self._silence(now_s, around)
+        if recent[Drop.FAILED]:
+            yield Level.ERROR, f"labelling fails: {self._reasons[Drop.FAILED]}"
+        lost = recent[Drop.LOST] or missing_stamps([stamp for _, stamp in self._arrivals])
+        if lost > _TOLERATED_LOSS * (len(self._arrivals) + lost):
+            share = lost / (len(self._arrivals) + lost)
+            yield (
+                Level.WARN,
+                f"{share:.0%} of the pictures are lost on the way: {around.transport}",
+            )
+        if recent[Drop.UNUSABLE]:
+            yield Level.WARN, f"unusable pictures: {self._reasons[Drop.UNUSABLE]}"
+        if recent[Drop.OUT_OF_ORDER]:
+            yield Level.WARN, f"stamps go backwards: {self._reasons[Drop.OUT_OF_ORDER]}"
+        if recent[Drop.SUPERSEDED] > _TOLERATED_SUPERSEDED * max(len(self._arrivals), 1):
+            yield Level.WARN, "the machine is slower than the camera: older pictures are dropped"
+
+    def _silence(self, now_s: float, around: Surroundings) -> str:
+        since = "yet"
+        if self._received:
+            since = f"for {now_s - self._last_arrival_s:.0f} s"
+        if not around.publishers:
+            return f"no picture {since}: nobody publishes {around.topic}"
+        return (
+            f"no picture {since} from {around.publishers} publisher(s) of {around.topic}:"
+            f" the camera is silent, or all is lost on the way: {around.transport}"
+        )
+
+    def _values(self) -> Iterator[tuple[str, str]]:
+        stamps = [stamp for _, stamp in self._arrivals]
+        yield "received", str(self._received)
+        yield "labelled", str(self._published)
+        yield "received_hz", _number(rate_hz([when for when, _ in self._arrivals]))
+        yield "labelled_hz", _number(rate_hz([when for when, _ in self._labelled]))
+        yield "camera_hz", _number(1e9 / period_ns(stamps)) if period_ns(stamps) else "unknown"
+        for cause in Drop.ALL:
+            yield f"dropped_{cause}", str(self._dropped[cause])
+        for cause, reason in self._reasons.items():
+            yield f"last_{cause}", reason
+        if self._segmentation:
+            condition = self._segmentation.condition
+            yield "condition", condition.weather.value + (" (forced)" if condition.forced else "")
+            for weather, score in condition.scores.items():
+                yield f"score_{weather.value}", _number(score)
+            yield "engine", self._segmentation.engine
+        yield from self._percentiles()
+
+    def _percentiles(self) -> Iterator[tuple[str, str]]:
+        stages: dict[str, list[float]] = {}
+        for _, durations in self._labelled:
+            for stage, duration in durations.items():
+                stages.setdefault(stage, []).append(duration)
+        for stage, kept in stages.items():
+            for percent, value in zip((50, 95), np.percentile(kept, (50, 95)), strict=True):
+                yield f"{stage}_p{percent}_ms", _number(float(value))
+
+
+def rate_hz(times_s: Sequence[float]) -> float:
+    """Events per second between the first and the last of them; 0 for fewer than two."""
+    if len(times_s) < 2 or times_s[-1] <= times_s[0]:
+        return 0.0
+    return (len(times_s) - 1) / (times_s[-1] - times_s[0])
+
+
+def period_ns(stamps_ns: Sequence[int]) -> float:
+    """The camera's period by its stamps, 0 when unknown; right while one gap in four is whole."""
+    if len(stamps_ns) < _ENOUGH_STAMPS:
+        return 0.0
+    return max(0.0, float(np.percentile(np.diff(np.array(stamps_ns, np.int64)), 25)))
+
+
+def missing_stamps(stamps_ns: Sequence[int]) -> int:
+    """How many pictures the stamps say there were between those that came in."""
+    period = period_ns(stamps_ns)
+    if not period:
+        return 0
+    steps = np.rint(np.diff(np.array(stamps_ns, np.int64)) / period)
+    # a longer pause is a camera that stood still or a bag that jumped, not loss
+    return int(np.sum(steps[(steps > 1) & (steps <= _ENOUGH_STAMPS)] - 1))
+
+
+class Complaints:
+    """Says whether a complaint is due: once per cause, and again when it still holds later."""
+
+    def __init__(self, again_after_s: float = 30.0) -> None:
+        self._again_after_s = again_after_s
+        self._said_s: dict[tuple[str, str], float] = {}
+
+    def due(self, camera: str, cause: str, now_s: float) -> bool:
+        """True when this has not been said for a while; it counts as said now."""
+        if now_s - self._said_s.get((camera, cause), -math.inf) < self._again_after_s:
+            return False
+        self._said_s[camera, cause] = now_s
+        return True
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}"

@@ -1,0 +1,51 @@
+"""The newest picture of every camera: where the reader is slower, the older ones are dropped."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Mailbox(Generic[Item]):
+    """One slot per sender; putting replaces what was not taken yet. Safe between threads.
+
+    Senders are served in turn: whoever was taken from goes behind those who wait.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[str, Item] = OrderedDict()
+        self._superseded: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def put(self, sender: str, item: Item) -> None:
+        """Leave the newest item of a sender; one that still lay there is counted as superseded."""
+        with self._changed:
+            if sender in self._waiting:
+                self._superseded[sender] += 1
+            self._waiting[sender] = (
+                item  # who waits already keeps its place in the queue
+            )
+            self._changed.notify()
+
+    def take(self) -> tuple[str, Item] | None:
+        """Wait for an item; returns its sender and it, or None as soon as the box is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            return None if self._closed else self._waiting.popitem(last=False)
+
+    def close(self) -> None:
+        """Wake the reader for the last time; what still lies there is forgotten."""
+        with self._changed:
+            self._closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def superseded(self) -> Mapping[str, int]:
+        """How many items of each sender were replaced before anybody took them."""
+        with self._changed:
+            return dict(self._superseded)
