@@ -1,0 +1,189 @@
+"""One frame, start to end. Read this first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+from adverse_perception import kernels
+from adverse_perception.config import AUTO, PipelineConfig
+from adverse_perception.frames import Condition, Frame, Segmentation, Weather
+from adverse_perception.inference import (
+    Engine,
+    EngineError,
+    engine_files,
+    load_engine,
+)
+from adverse_perception.segmenters import EngineSegmenter, Segmenter
+from adverse_perception.weather import WeatherClassifier, certain
+
+_SEGMENTERS: dict[str, Callable[[Engine], Segmenter]] = {"segmentation": EngineSegmenter}
+"""Role of an engine -> the route it makes; engines of other roles are left alone."""
+
+
+class PipelineError(RuntimeError):
+    """A frame that no engine could label, or settings the loaded engines cannot serve."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An engine that failed while driving.
+
+    Attributes:
+        count: how many frames it failed on.
+        message: what it said last.
+        stamp_ns: stamp of the last frame it failed on.
+    """
+
+    count: int
+    message: str
+    stamp_ns: int
+
+
+class Pipeline:
+    """Everything remembered about one camera; several pipelines share the same engines."""
+
+    def __init__(
+        self, classifier: WeatherClassifier, segmenters: Mapping[Weather, Segmenter]
+    ) -> None:
+        """Take the routes by weather; the clear one also serves where another fails."""
+        self._classifier = classifier
+        self._segmenters = segmenters
+        self._active: Segmenter | None = None
+        self._errors: dict[str, Failure] = {}
+
+    @property
+    def errors(self) -> Mapping[str, Failure]:
+        """What has failed so far, by the engine's name ("weather" for the classifier)."""
+        return dict(self._errors)
+
+    def process(self, frame: Frame) -> Segmentation:
+        """Label one frame. Frames of a camera are to be given in the order of their stamps.
+
+        Raises:
+            PipelineError: the clear-weather engine failed too.
+        """
+        started = perf_counter()
+        condition = self._recognise(frame)
+        classified_ms = (perf_counter() - started) * 1e3
+        segmentation = self._segment(frame, condition)
+        timing = {"classify": classified_ms, **segmentation.timing_ms}
+        return replace(segmentation, timing_ms=timing)
+
+    def forget(self) -> None:
+        """Begin anew, as with another camera or another recording."""
+        self._classifier.forget()
+        self._active = None
+
+    def reconfigure(self, config: PipelineConfig) -> None:
+        """Take over the settings that may change while driving."""
+        self._classifier.settings = config
+
+    def _recognise(self, frame: Frame) -> Condition:
+        try:
+            return self._classifier.observe(frame)
+        except Exception as error:  # whatever a runtime throws: the car drives on
+            self._note("weather", error, frame)
+            return certain(Weather.CLEAR)
+
+    def _segment(self, frame: Frame, condition: Condition) -> Segmentation:
+        chosen = self._segmenters[condition.weather]
+        try:
+            return self._activated(chosen).segment(frame, condition)
+        except Exception as error:  # as above; the clear route takes over
+            self._note(chosen.name, error, frame)
+            return self._rescue(chosen, frame, condition, error)
+
+    def _rescue(
+        self, failed: Segmenter, frame: Frame, condition: Condition, error: Exception
+    ) -> Segmentation:
+        clear = self._segmenters[Weather.CLEAR]
+        if clear is failed:
+            raise PipelineError(f"engine {failed.name} failed: {error}") from error
+        try:
+            return self._activated(clear).segment(frame, condition)
+        except Exception as second:
+            self._note(clear.name, second, frame)
+            raise PipelineError(
+                f"engines {failed.name} and {clear.name} both failed: {error}; {second}"
+            ) from second
+
+    def _activated(self, segmenter: Segmenter) -> Segmenter:
+        if segmenter is not self._active:
+            segmenter.forget()  # what the last drive through this weather left behind is stale
+            self._active = segmenter
+        return segmenter
+
+    def _note(self, name: str, error: Exception, frame: Frame) -> None:
+        before = self._errors.get(name)
+        count = before.count + 1 if before else 1
+        self._errors[name] = Failure(count, f"{type(error).__name__}: {error}", frame.stamp_ns)
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Loaded engines, to be shared by the pipelines of all cameras.
+
+    Attributes:
+        weather: the classifier's engine; None = always clear.
+        routes: the engine of every weather.
+    """
+
+    weather: Engine | None
+    routes: Mapping[Weather, Engine]
+
+    @classmethod
+    def load(cls, config: PipelineConfig) -> Engines:
+        """Load the engines of a folder and give every weather the one made most for it.
+
+        Raises:
+            EngineError: a file does not fit, or a weather has no engine.
+        """
+        files = engine_files(config.engines_folder)
+        loaded = [
+            load_engine(path, backend=config.backend, threads=config.threads) for path in files
+        ]
+        kernels.warm_up()
+        where = str(files[0].parent)
+        weather = next((one for one in loaded if one.metadata.role == "weather"), None)
+        if weather is None and config.condition == AUTO:
+            raise EngineError(
+                f"{where}: expected an engine of role 'weather', found none;"
+                " export it, or set condition to one weather"
+            )
+        return cls(weather, {one: _most_special(one, loaded, where) for one in Weather})
+
+    def pipeline(self, config: PipelineConfig) -> Pipeline:
+        """A fresh pipeline, for one camera."""
+        segmenters: dict[str, Segmenter] = {}
+        for engine in self.routes.values():  # weathers of one engine share one route
+            if engine.name not in segmenters:
+                segmenters[engine.name] = _SEGMENTERS[engine.metadata.role](engine)
+        routes = {weather: segmenters[engine.name] for weather, engine in self.routes.items()}
+        return Pipeline(WeatherClassifier(self.weather, config), routes)
+
+
+def open_pipeline(config: PipelineConfig | None = None) -> Pipeline:
+    """Load the engines and make one pipeline; for several cameras, share `Engines`.
+
+    Raises:
+        EngineError: an engine does not fit.
+    """
+    config = config or PipelineConfig()
+    return Engines.load(config).pipeline(config)
+
+
+def _most_special(weather: Weather, engines: list[Engine], where: str) -> Engine:
+    """The engine of fewest conditions among those that know the weather."""
+    able = [
+        engine
+        for engine in engines
+        if engine.metadata.role in _SEGMENTERS and weather.value in engine.metadata.conditions
+    ]
+    if not able:
+        raise EngineError(
+            f"{where}: expected an engine for {weather.value}, found none; export one,"
+            f" or add {weather.value!r} to the conditions of another"
+        )
+    return min(able, key=lambda engine: len(engine.metadata.conditions))
