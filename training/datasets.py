@@ -1,0 +1,181 @@
+"""Labelled frames from folders, each with its own classes, all told in the terms of `labels.CLASSES`.
+
+A pack is a folder as `camvid`: `splits/<split>.txt` (one "image label" pair a line, paths relative
+to the pack), images, 8-bit label PNGs (255 = ignore) and `classes.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from adverse_perception.frames import Float32Array, UInt8Array
+from adverse_perception.labels import CLASS_NAMES, UNLABELLED
+
+DATA_VARIABLE = "ADVERSE_PERCEPTION_DATA"
+_BESIDE = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+class DatasetError(ValueError):
+    """A data folder is missing or laid out otherwise than expected."""
+
+
+def data_folder(given: Path | None = None) -> Path:
+    """The folder that holds the packs: as given, by environment, or beside the checkout.
+
+    Raises:
+        DatasetError: there is none; the message says where it was looked for.
+    """
+    wished = given or (Path(os.environ[DATA_VARIABLE]) if DATA_VARIABLE in os.environ else None)
+    folder = wished or _BESIDE
+    if not folder.is_dir():
+        raise DatasetError(
+            f"{folder}: expected a folder of labelled frames, found none; pass --data or set "
+            f"{DATA_VARIABLE} to the folder that holds camvid/, idd_lite/, ..."
+        )
+    return folder
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """How a pack's label ids are to be read.
+
+    Attributes:
+        table: (256,) uint8, the pack's id -> the id trained on.
+        groups: (K, K) float32 over `CLASSES`: row r is 1 at every class that id r may mean.
+            A fine data set has the identity; a coarse id is the sum of its fine classes.
+    """
+
+    table: UInt8Array
+    groups: Float32Array
+
+    @property
+    def is_fine(self) -> bool:
+        """Every id is one class, so the labels can be scored as they are."""
+        return bool(np.array_equal(self.groups, np.eye(len(CLASS_NAMES), dtype=np.float32)))
+
+    def likeliest(self, labels: UInt8Array) -> UInt8Array:
+        """One of our classes for every pixel, good enough to place weather by: (H, W) uint8."""
+        table = np.full(256, UNLABELLED, np.uint8)
+        table[: len(self.groups)] = self.groups.argmax(1)
+        return table[labels]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and its labels on disk."""
+
+    image: Path
+    labels: Path
+
+
+@dataclass(frozen=True)
+class Pack:
+    """One split of a labelled data set."""
+
+    name: str
+    pairs: Sequence[Pair]
+    label_map: LabelMap
+
+    def load(self, number: int) -> tuple[UInt8Array, UInt8Array]:
+        """Picture (H, W, 3) uint8 RGB and labels (H, W) uint8 of the pair with that number."""
+        pair = self.pairs[number]
+        image = read_image(pair.image)
+        labels = self.label_map.table[_read(pair.labels, cv2.IMREAD_UNCHANGED)]
+        if labels.shape != image.shape[:2]:
+            raise DatasetError(
+                f"{pair.labels}: expected one label per pixel of {pair.image.name} "
+                f"{image.shape[:2]}, found {labels.shape}"
+            )
+        return image, labels
+
+
+def read_image(path: Path) -> UInt8Array:
+    """(H, W, 3) uint8 RGB."""
+    return np.asarray(cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _read(path: Path, flags: int) -> NDArray[np.uint8]:
+    picture = cv2.imread(str(path), flags)
+    if picture is None:
+        raise DatasetError(f"{path}: expected a picture, found none that can be decoded")
+    return np.asarray(picture, np.uint8)
+
+
+def open_pack(folder: Path, split: str) -> Pack:
+    """One split of the pack in a folder.
+
+    Raises:
+        DatasetError: the folder, its split file or its classes are not as expected.
+    """
+    listing = folder / "splits" / f"{split}.txt"
+    if not listing.is_file():
+        found = sorted(path.stem for path in folder.glob("splits/*.txt"))
+        raise DatasetError(
+            f"{listing}: expected a split file with one 'image label' pair a line; "
+            f"found splits: {', '.join(found) or 'none'}"
+        )
+    pairs = [_pair(folder, listing, line) for line in listing.read_text().splitlines() if line]
+    return Pack(folder.name, pairs, read_label_map(folder / "classes.json"))
+
+
+def _pair(folder: Path, listing: Path, line: str) -> Pair:
+    words = line.split()
+    if len(words) != 2:
+        raise DatasetError(f"{listing}: expected 'image label' in every line, found {line!r}")
+    return Pair(folder / words[0], folder / words[1])
+
+
+def open_pictures(folder: Path, split: str) -> list[Path]:
+    """The pictures of a pack without labels: one path a line."""
+    listing = folder / "splits" / f"{split}.txt"
+    if not listing.is_file():
+        raise DatasetError(f"{listing}: expected a list of pictures, found none")
+    return [folder / line.split()[0] for line in listing.read_text().splitlines() if line]
+
+
+def read_label_map(path: Path) -> LabelMap:
+    """Reads `classes.json`: our classes, finer ones (`*_to_camvid11`) or coarser (`camvid11_to_*`)."""
+    if not path.is_file():
+        raise DatasetError(f"{path}: expected the pack's class list, found none")
+    described = json.loads(path.read_text())
+    names = tuple(entry["name"] for entry in described.get("classes", []))
+    if names == CLASS_NAMES:
+        return _fine({number: number for number in range(len(names))})
+    for key, mapping in described.items():
+        if key.endswith("_to_camvid11"):
+            return _fine(_numbers(mapping))
+        if key.startswith("camvid11_to_"):
+            return _coarse(_numbers(mapping))
+    raise DatasetError(
+        f"{path}: expected the classes {', '.join(CLASS_NAMES)}, or a mapping '*_to_camvid11' or "
+        f"'camvid11_to_*'; found classes {', '.join(names) or 'none'}"
+    )
+
+
+def _numbers(mapping: Mapping[str, int] | Sequence[int]) -> dict[int, int]:
+    pairs = mapping.items() if isinstance(mapping, Mapping) else enumerate(mapping)
+    return {int(source): int(target) for source, target in pairs}
+
+
+def _fine(mapping: Mapping[int, int]) -> LabelMap:
+    table = np.full(256, UNLABELLED, np.uint8)
+    for source, target in mapping.items():
+        table[source] = target
+    return LabelMap(table, np.eye(len(CLASS_NAMES), dtype=np.float32))
+
+
+def _coarse(group_of: Mapping[int, int]) -> LabelMap:
+    table = np.full(256, UNLABELLED, np.uint8)
+    groups = np.zeros((len(CLASS_NAMES), len(CLASS_NAMES)), np.float32)
+    for fine, coarse in group_of.items():
+        table[coarse] = coarse
+        groups[coarse, fine] = 1
+    return LabelMap(table, groups)

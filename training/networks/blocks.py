@@ -1,0 +1,54 @@
+"""The bricks every network here is built of."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+# ImageNet's statistics, so that public backbones fit.
+_MEAN = (123.675, 116.28, 103.53)
+_STD = (58.395, 57.12, 57.375)
+
+
+class Normalise(nn.Module):
+    """Turns a camera's picture into what convolutions like; part of every exported graph.
+
+    Shape: in (N, H, W, 3) uint8 RGB, out (N, 3, H, W) float32 of about zero mean and unit variance.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        # Cast first, transpose after: TensorRT refuses to transpose uint8.
+        planes = image.to(self.mean.dtype).permute(0, 3, 1, 2)
+        scaled: Tensor = (planes - self.mean) / self.std
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
+    """Convolution of equal size, batch normalisation, ReLU."""
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
+    """Depthwise 3x3 then pointwise: DeepLabv3+'s atrous separable convolution."""
+    depthwise = nn.Conv2d(
+        inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False
+    )
+    return nn.Sequential(
+        depthwise,
+        nn.BatchNorm2d(inputs),
+        nn.ReLU(inplace=True),
+        *conv_bn_relu(inputs, outputs, kernel=1),
+    )

@@ -1,0 +1,138 @@
+"""What each engine is made of: network, data, augmentation and schedule. A default lives here once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from adverse_perception.frames import Weather
+from adverse_perception.labels import CLASS_NAMES
+from training.networks.classifier import WeatherNet
+from training.networks.deeplab import DeepLabV3Plus
+
+LABELLED = {"camvid": 0.45, "idd_lite": 0.27, "kitti_semantic": 0.13, "street": 0.15}
+"""Packs and the share of the samples drawn from each; `street` is the renderer's."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much a training picture is changed.
+
+    Attributes:
+        scales: smallest and largest size of the picture, relative to filling the crop.
+        photometry: strength of the changes of exposure, colour, blur, noise and compression.
+        weather: share of the pictures that get weather.
+        conditions: which weather, and how often of those; `snow` counts as one of its own.
+    """
+
+    scales: tuple[float, float] = (0.9, 2.0)
+    photometry: float = 0.8
+    weather: float = 0.0
+    conditions: Mapping[str, float] = field(
+        default_factory=lambda: {"rain": 0.35, "fog": 0.3, "night": 0.35}
+    )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW with a warm-up and a cosine to zero.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: samples a step and process.
+        rate: highest learning rate.
+        decay: weight decay.
+        average: how much of the averaged weights is kept every step.
+    """
+
+    steps: int
+    batch: int = 8
+    rate: float = 1.5e-3
+    decay: float = 0.02
+    average: float = 0.997
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that makes one engine; the checkpoint carries it.
+
+    Attributes:
+        name: of the engine.
+        role: `segmentation` or `weather`.
+        conditions: the weather the engine is meant for.
+        backbone, width: of DeepLabv3+ (`training.networks.deeplab`), or width of the classifier.
+        size: (height, width) of the pictures it is trained and exported for.
+        crop: (height, width) of a training sample.
+    """
+
+    name: str
+    role: str
+    conditions: tuple[str, ...]
+    schedule: Schedule
+    backbone: str = "resnet18_w24"
+    width: int = 96
+    size: tuple[int, int] = (360, 480)
+    crop: tuple[int, int] = (288, 384)
+    data: Mapping[str, float] = field(default_factory=lambda: dict(LABELLED))
+    augmentation: Augmentation = Augmentation()
+    rare_class_power: float = 0.4
+    seed: int = 1
+
+    def network(self) -> nn.Module:
+        """A fresh network of this recipe."""
+        if self.role == "weather":
+            return WeatherNet(len(Weather), self.width)
+        return DeepLabV3Plus(self.backbone, len(CLASS_NAMES), self.width)
+
+
+_ALL = tuple(weather.value for weather in Weather)
+_EVERY_WEATHER = Augmentation(weather=0.65)
+_FAIR = Augmentation(weather=0.1)
+
+
+def _deeplab(name: str, conditions: tuple[str, ...], augmentation: Augmentation) -> Recipe:
+    return Recipe(name, "segmentation", conditions, Schedule(4000), augmentation=augmentation)
+
+
+def _full(name: str, conditions: tuple[str, ...], augmentation: Augmentation) -> Recipe:
+    """For a GPU: a large backbone at a large crop."""
+    return Recipe(
+        name,
+        "segmentation",
+        conditions,
+        Schedule(30000, batch=16, rate=4e-4),
+        backbone="resnet50",
+        width=256,
+        size=(512, 1024),
+        crop=(512, 512),
+        augmentation=augmentation,
+    )
+
+
+_WEATHER = Recipe(
+    "weather",
+    "weather",
+    _ALL,
+    Schedule(3000, batch=32, rate=2e-3),
+    width=16,
+    size=(96, 128),
+    augmentation=Augmentation(
+        scales=(1.0, 1.4),
+        photometry=0.6,
+        weather=0.75,
+        conditions={"rain": 1 / 3, "fog": 1 / 3, "night": 1 / 3},
+    ),
+)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        _deeplab("all_weather", _ALL, _EVERY_WEATHER),
+        _deeplab("clear", ("clear",), _FAIR),
+        _full("all_weather_full", _ALL, _EVERY_WEATHER),
+        _full("clear_full", ("clear",), _FAIR),
+        _WEATHER,
+    )
+}

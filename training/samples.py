@@ -1,0 +1,191 @@
+"""An endless stream of training samples: sample i is a pure function of the recipe, its seed and i.
+
+So a run can stop and go on, on one process or several, and see the same pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from adverse_perception.frames import UInt8Array, Weather
+from adverse_perception.labels import CLASS_NAMES
+from training.datasets import LabelMap, Pack, open_pack, open_pictures, read_image
+from training.recipes import Augmentation, Recipe
+from training.synthesis import degrade
+from training.transforms import (
+    apply_geometry,
+    apply_photometry,
+    draw_geometry,
+    draw_photometry,
+)
+
+_STREET_SIZE = (360, 480)
+_REAL_WEATHER = {
+    Weather.FOG: ("fog_dawn", "fog"),
+    Weather.RAIN: ("night_rain_clips", "rain"),
+    Weather.NIGHT: ("night_rain_clips", "night"),
+}
+"""Packs without labels whose weather is known."""
+_REAL_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture with its labels and how to read them."""
+
+    image: UInt8Array
+    labels: UInt8Array
+    label_map: LabelMap
+
+
+class Source(Protocol):
+    """Where labelled pictures come from."""
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """One of its pictures."""
+        ...
+
+
+class PackSource:
+    """Pictures of a data set."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        image, labels = self._pack.load(int(rng.integers(len(self._pack.pairs))))
+        return Drawn(image, labels, self._pack.label_map)
+
+
+class StreetSource:
+    """Pictures of drawn streets."""
+
+    def __init__(self) -> None:
+        fine = np.eye(len(CLASS_NAMES), dtype=np.float32)
+        self._map = LabelMap(np.arange(256, dtype=np.uint8), fine)
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        from training.street import random_view
+
+        view = random_view(rng, _STREET_SIZE)
+        return Drawn(view.image, view.labels, self._map)
+
+
+def open_sources(recipe: Recipe, data: Path, leave_out: Sequence[str] = ()) -> dict[str, Source]:
+    """Every source of the recipe that is not left out, by name."""
+    names = [name for name in recipe.data if name not in leave_out]
+    return {
+        name: StreetSource() if name == "street" else PackSource(open_pack(data / name, "train"))
+        for name in names
+    }
+
+
+class LabelledStream(Dataset[dict[str, Tensor]]):
+    """Samples to segment: `image` (H, W, 3) uint8, `labels` (H, W) int64, `groups` (K, K)."""
+
+    def __init__(self, recipe: Recipe, sources: Mapping[str, Source]) -> None:
+        self._recipe = recipe
+        self._sources = list(sources.values())
+        shares = np.array([recipe.data[name] for name in sources])
+        self._shares = shares / shares.sum()
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        recipe, rng = self._recipe, np.random.default_rng((self._recipe.seed, number))
+        drawn = self._sources[rng.choice(len(self._sources), p=self._shares)].draw(rng)
+        geometry = draw_geometry(rng, recipe.augmentation.scales)
+        image, labels = apply_geometry(drawn.image, drawn.labels, geometry, recipe.crop)
+        image = _changed(image, drawn.label_map.likeliest(labels), recipe.augmentation, rng)
+        return {
+            "image": torch.from_numpy(image),
+            "labels": torch.from_numpy(labels.astype(np.int64)),
+            "groups": torch.from_numpy(drawn.label_map.groups),
+        }
+
+
+def _changed(
+    image: UInt8Array, labels: UInt8Array, augmentation: Augmentation, rng: np.random.Generator
+) -> UInt8Array:
+    photometry = augmentation.photometry
+    if rng.random() < augmentation.weather:
+        image = degrade(image, _condition(augmentation, rng), rng, labels=labels)
+        photometry *= 0.5  # the weather's own sensor has changed much already
+    return apply_photometry(image, draw_photometry(rng, photometry))
+
+
+def _condition(augmentation: Augmentation, rng: np.random.Generator) -> str:
+    names = list(augmentation.conditions)
+    shares = np.array(list(augmentation.conditions.values()))
+    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
+
+
+class WeatherStream(Dataset[dict[str, Tensor]]):
+    """Samples to name the weather of: `image` (h, w, 3) uint8, `weather` int64."""
+
+    def __init__(self, recipe: Recipe, sources: Mapping[str, Source], data: Path) -> None:
+        self._recipe = recipe
+        self._sources = list(sources.values())
+        self._real = {
+            weather: pictures
+            for weather, (pack, split) in _REAL_WEATHER.items()
+            if (pictures := _pictures(data / pack, split))
+        }
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        recipe, rng = self._recipe, np.random.default_rng((self._recipe.seed, number))
+        weather = list(Weather)[int(rng.integers(len(Weather)))]
+        if weather in self._real and rng.random() < _REAL_SHARE:
+            image = self._real_picture(weather, rng)
+        else:
+            image = self._drawn_picture(weather, rng)
+        image = apply_photometry(image, draw_photometry(rng, recipe.augmentation.photometry))
+        small = cv2.resize(image, recipe.size[::-1], interpolation=cv2.INTER_AREA)
+        return {
+            "image": torch.from_numpy(np.asarray(small, np.uint8)),
+            "weather": torch.tensor(list(Weather).index(weather)),
+        }
+
+    def _real_picture(self, weather: Weather, rng: np.random.Generator) -> UInt8Array:
+        pictures = self._real[weather]
+        image = read_image(pictures[int(rng.integers(len(pictures)))])
+        nothing = np.zeros(image.shape[:2], np.uint8)
+        geometry = draw_geometry(rng, self._recipe.augmentation.scales)
+        return apply_geometry(image, nothing, geometry, self._recipe.crop)[0]
+
+    def _drawn_picture(self, weather: Weather, rng: np.random.Generator) -> UInt8Array:
+        drawn = self._sources[int(rng.integers(len(self._sources)))].draw(rng)
+        geometry = draw_geometry(rng, self._recipe.augmentation.scales)
+        crop = self._recipe.crop
+        image, labels = apply_geometry(drawn.image, drawn.labels, geometry, crop)
+        if weather is Weather.CLEAR:
+            return image
+        # Half of the time without labels, as at inference and in the test, where weather has only
+        # the picture itself to go by.
+        hint = drawn.label_map.likeliest(labels) if rng.random() < 0.5 else None
+        return degrade(image, weather.value, rng, labels=hint)
+
+
+def _pictures(folder: Path, split: str) -> list[Path]:
+    return open_pictures(folder, split) if folder.is_dir() else []
+
+
+class Range(Sampler[int]):
+    """The numbers of the samples of one process, from one step on to the last."""
+
+    def __init__(self, begin: int, end: int, rank: int, world: int) -> None:
+        self._numbers = range(begin + rank, end, world)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+

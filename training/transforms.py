@@ -1,0 +1,161 @@
+"""Random changes of a training picture: chance is drawn into a record, the record is applied.
+
+What a network should not care about (scale, tilt, exposure, colour, sharpness, noise,
+compression) changes here; what the weather does is `training.synthesis`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from adverse_perception.frames import UInt8Array
+from adverse_perception.labels import UNLABELLED
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """An affine look at the picture: as another camera, mounted otherwise, would see it.
+
+    Attributes:
+        scale: size of the source in the result, relative to filling it.
+        stretch: width over height of what was square.
+        tilt_deg: rotation.
+        shift: (x, y) share of the free play, -1 to 1, by which the crop leaves the middle.
+        mirrored: left and right change places.
+    """
+
+    scale: float
+    stretch: float
+    tilt_deg: float
+    shift: tuple[float, float]
+    mirrored: bool
+
+
+def draw_geometry(rng: np.random.Generator, scales: tuple[float, float]) -> Geometry:
+    """Scale is drawn evenly in its logarithm between the two given."""
+    low, high = np.log(scales)
+    return Geometry(
+        scale=float(np.exp(rng.uniform(low, high))),
+        stretch=float(np.exp(rng.normal(0, 0.08))),
+        tilt_deg=float(rng.normal(0, 2.0)),
+        shift=(float(rng.uniform(-1, 1)), float(rng.uniform(-1, 1))),
+        mirrored=bool(rng.random() < 0.5),
+    )
+
+
+def apply_geometry(
+    image: UInt8Array, labels: UInt8Array, geometry: Geometry, size: tuple[int, int]
+) -> tuple[UInt8Array, UInt8Array]:
+    """Crop picture and labels to `size` (height, width); what lies outside becomes unlabelled."""
+    height, width = image.shape[:2]
+    fill = max(size[0] / height, size[1] / width) * geometry.scale
+    if fill < 0.7:  # bilinear sampling would alias
+        reduced = (round(width * fill), round(height * fill))
+        image = np.asarray(cv2.resize(image, reduced, interpolation=cv2.INTER_AREA), np.uint8)
+        labels = np.asarray(cv2.resize(labels, reduced, interpolation=cv2.INTER_NEAREST), np.uint8)
+        (height, width), fill = image.shape[:2], 1.0
+    matrix = _affine(geometry, fill, (height, width), size)
+    target = (size[1], size[0])
+    seen = cv2.warpAffine(
+        image, matrix, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    )
+    named = cv2.warpAffine(
+        labels, matrix, target, flags=cv2.INTER_NEAREST, borderValue=(UNLABELLED,)
+    )
+    return np.asarray(seen, np.uint8), np.asarray(named, np.uint8)
+
+
+def _affine(
+    geometry: Geometry, fill: float, source: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    angle, stretch = np.deg2rad(geometry.tilt_deg), np.sqrt(geometry.stretch)
+    across = fill * stretch * (-1 if geometry.mirrored else 1)
+    down = fill / stretch
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = turn @ np.diag([across, down])
+    middle = np.array([source[1], source[0]]) / 2
+    play = np.maximum(0, np.array([source[1], source[0]]) * fill - np.array([size[1], size[0]])) / 2
+    target = np.array([size[1], size[0]]) / 2 + play * np.array(geometry.shift)
+    return np.column_stack([linear, target - linear @ middle])
+
+
+@dataclass(frozen=True)
+class Photometry:
+    """What another sensor, lens or codec would have made of the same light.
+
+    Attributes:
+        gain, offset, gamma: of the brightness.
+        balance: gain of red, green and blue.
+        saturation: 0 is grey, 1 leaves colours.
+        blur_px: sigma of the lens.
+        noise: standard deviation in grey values.
+        jpeg_quality: 100 means none.
+        seed: of the noise.
+    """
+
+    gain: float
+    offset: float
+    gamma: float
+    balance: tuple[float, float, float]
+    saturation: float
+    blur_px: float
+    noise: float
+    jpeg_quality: int
+    seed: int
+
+
+def draw_photometry(rng: np.random.Generator, strength: float) -> Photometry:
+    """Strength 0 changes nothing, 1 changes much."""
+    red, green, blue = np.exp(rng.normal(0, 0.1 * strength, 3))
+    return Photometry(
+        gain=float(np.exp(rng.normal(0, 0.25 * strength))),
+        offset=float(rng.normal(0, 15 * strength)),
+        gamma=float(np.exp(rng.normal(0, 0.25 * strength))),
+        balance=(float(red), float(green), float(blue)),
+        saturation=float(np.clip(rng.normal(1 - 0.1 * strength, 0.35 * strength), 0, 2)),
+        blur_px=float(rng.uniform(0.3, 1.5) * strength) if rng.random() < 0.25 * strength else 0.0,
+        noise=float(rng.uniform(1, 12) * strength) if rng.random() < 0.3 * strength else 0.0,
+        jpeg_quality=int(rng.integers(25, 90)) if rng.random() < 0.25 * strength else 100,
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def apply_photometry(image: UInt8Array, photometry: Photometry) -> UInt8Array:
+    """(H, W, 3) uint8 RGB in and out."""
+    image = np.asarray(cv2.LUT(image, _curves(photometry)), np.uint8)
+    if photometry.saturation != 1.0:
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        kept = photometry.saturation
+        image = np.asarray(cv2.addWeighted(image, kept, grey, 1 - kept, 0), np.uint8)
+    if photometry.blur_px > 0:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), photometry.blur_px), np.uint8)
+    if photometry.noise > 0:
+        grain = np.random.default_rng(photometry.seed).integers(
+            -128, 128, image.shape, dtype=np.int8
+        )
+        amount = photometry.noise / 74.0  # the deviation of an even draw from -128 to 127
+        image = np.asarray(cv2.convertScaleAbs(_sum(image, grain, amount)), np.uint8)
+    if photometry.jpeg_quality < 100:
+        image = _compressed(image, photometry.jpeg_quality)
+    return image
+
+
+def _curves(photometry: Photometry) -> UInt8Array:
+    """One look-up table per channel: (1, 256, 3) uint8."""
+    grey = (np.arange(256) / 255.0) ** photometry.gamma * 255 * photometry.gain
+    table = (grey + photometry.offset)[:, None] * np.array(photometry.balance)
+    return np.clip(table, 0, 255).astype(np.uint8)[None]
+
+
+def _sum(
+    image: UInt8Array, grain: np.ndarray[tuple[int, ...], np.dtype[np.int8]], amount: float
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.clip(image + grain * np.float32(amount), 0, 255).astype(np.float32)
+
+
+def _compressed(image: UInt8Array, quality: int) -> UInt8Array:
+    _, code = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
