@@ -123,11 +123,17 @@ class Bag:
             message = reader.deserialize(data, connection.msgtype)
             return self._frame(message, connection, logged_ns, data)
         except messages.MessageError as error:
-            self.drops.add("undecodable", f"{connection.topic}: {error}")
+            self._lose("undecodable", connection.topic, str(error))
         except Exception as error:  # whatever a damaged message does to the deserializer
-            kind = connection.msgtype
-            self.drops.add("malformed", f"{connection.topic}: not a whole {kind}: {error}")
+            reason = f"not a whole {connection.msgtype} ({error})"
+            self._lose("malformed", connection.topic, reason)
         return None
+
+    def _lose(self, cause: str, topic: str, reason: str) -> None:
+        if topic in self._truth:  # the frame itself is there, it only stays unscored
+            self.drops.messages.setdefault("unscored", f"{topic}: {reason}")
+        else:
+            self.drops.add(cause, f"{topic}: {reason}")
 
     def _frame(self, message: Any, connection: Any, logged_ns: int, data: bytes) -> BagFrame:
         compressed = connection.msgtype == COMPRESSED_IMAGE

@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -41,6 +41,7 @@ class Report:
         self.source = source
         self.frames: Counter[str] = Counter(read=0, labelled=0)
         self.dropped: Counter[str] = Counter()
+        self.details: dict[str, Any] = {}  # what one kind of run says beyond the rest
         self._routes: Counter[str] = Counter()
         self._engines: Counter[str] = Counter()
         self._latency: dict[str, Latency] = {}
@@ -76,7 +77,11 @@ class Report:
         labelled = sum(self._routes.values())
         return {
             "source": self.source,
-            "frames": {**self.frames, "dropped": self.dropped.total(), **self._causes()},
+            "frames": {
+                **self.frames,
+                "dropped": self.dropped.total(),
+                "causes": dict(self.dropped),
+            },
             "routes": {
                 weather.value: _rounded(self._routes[weather.value] / max(labelled, 1))
                 for weather in Weather
@@ -85,6 +90,7 @@ class Report:
             "latency_ms": {stage: _percentiles(kept) for stage, kept in self._latency.items()},
             "miou": self._mious(),
             "iou": self._ious(),
+            **self.details,
             "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "machine": machine(),
         }
@@ -92,9 +98,6 @@ class Report:
     def write(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all. Raises `FileError`."""
         write_json(path, self.record())
-
-    def _causes(self) -> dict[str, dict[str, int]]:
-        return {"dropped_by_cause": dict(self.dropped)}
 
     def _mious(self) -> dict[str, float | None]:
         keys = ("all", *(weather.value for weather in Weather))
@@ -130,6 +133,45 @@ def describe(described: Mapping[str, Any]) -> str:
         f"{described['cpu']}, {described['cores']} cores, {described['memory_gb']} GB, "
         f"Python {described['python']}"
     )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Lay rows out in columns; None is written as a dash, a float with three digits."""
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """Say the record of a `Report` in a few lines for the terminal."""
+    frames = ", ".join(
+        f"{count} {name}" for name, count in record["frames"].items() if name != "causes"
+    )
+    latency, mious = record["latency_ms"], record["miou"]
+    parts = [f"frames: {frames}"]
+    parts += [
+        table(
+            ("route", "share", "mIoU"),
+            [(name, share, mious[name]) for name, share in record["routes"].items()],
+        )
+    ]
+    if mious["all"] is not None:
+        parts.append(f"mIoU of all labelled frames: {mious['all']:.4f}")
+    if latency:
+        rows = [(name, *times.values()) for name, times in latency.items()]
+        parts.append(table(("stage, ms", "p50", "p95", "p99"), rows))
+    parts.append(describe(record["machine"]))
+    return "\n\n".join(parts)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def _percentiles(latency: Latency) -> dict[str, float]:

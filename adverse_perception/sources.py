@@ -210,12 +210,12 @@ def _has_our_classes(folder: Path) -> bool:
 def _quiet() -> Iterator[None]:
     """The libraries below speak on stderr; what is wrong is said once, by the error."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(0)
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)
     try:
         yield
     finally:
-        cv2.setLogLevel(level)
+        cv2.utils.logging.setLogLevel(level)
 
 
 @dataclass

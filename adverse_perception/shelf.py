@@ -1,0 +1,172 @@
+"""The engines at hand: what they are, whether they are whole, how fast they are here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adverse_perception.frames import UInt8Array
+from adverse_perception.inference import (
+    Engine,
+    EngineError,
+    EngineMetadata,
+    engine_files,
+    load_engine,
+    read_metadata,
+)
+from adverse_perception.report import machine
+from adverse_perception.scores import Latency
+
+_WARM_UP_FRAMES = 3
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of one engine file.
+
+    Attributes:
+        path: the file.
+        metadata: what it says about itself; None when it is refused.
+        problem: why it is refused; empty when it is good.
+    """
+
+    path: Path
+    metadata: EngineMetadata | None
+    problem: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """The same for JSON."""
+        said = asdict(self.metadata) if self.metadata else {}
+        return {"file": str(self.path), "bytes": _size(self.path), "problem": self.problem, **said}
+
+    def row(self) -> tuple[object, ...]:
+        """The same for a table with the columns of `COLUMNS`."""
+        size = f"{_size(self.path) / 1e6:.1f} MB"
+        if self.metadata is None:
+            return (self.path.name, "refused", "-", "-", size, "-", "-")
+        told = self.metadata
+        return (
+            self.path.name,
+            told.role,
+            "/".join(told.conditions),
+            len(told.classes),
+            size,
+            ", ".join(data.get("name", "?") for data in told.training_data) or "-",
+            ", ".join(f"{name} {score:.3f}" for name, score in told.scores.items()) or "-",
+        )
+
+
+COLUMNS = ("engine", "role", "weather", "classes", "size", "learnt from", "scores")
+
+
+def chosen_files(folder: str, names: list[str]) -> list[Path]:
+    """Engine files of a folder (empty = the shipped ones), all or those of some names.
+
+    Raises:
+        EngineError: no such folder, or no such engine in it.
+    """
+    files = engine_files(folder)
+    by_name = {file.stem: file for file in files}
+    if missing := [name for name in names if Path(name).stem not in by_name]:
+        raise EngineError(
+            f"{files[0].parent} has no engine {missing[0]}: expected one of {', '.join(by_name)}"
+        )
+    return [by_name[Path(name).stem] for name in names] or files
+
+
+def read(path: Path) -> Inspection:
+    """Read what an engine says about itself, checksum included, without running it."""
+    try:
+        return Inspection(path, read_metadata(path))
+    except EngineError as error:
+        return Inspection(path, None, str(error))
+
+
+def check(path: Path, backend: str, threads: int) -> Inspection:
+    """Load an engine and run one frame through it."""
+    try:
+        engine = load_engine(path, backend=backend, threads=threads)
+        for name, values in engine.run(_picture(engine.metadata)).items():
+            if not np.isfinite(values).all():
+                raise EngineError(f"{path}: {name} is not finite; export the engine again")
+    except EngineError as error:
+        return Inspection(path, None, str(error))
+    return Inspection(path, engine.metadata)
+
+
+def bench(path: Path, backend: str, threads: int, frames: int, size: str = "") -> dict[str, Any]:
+    """Time an engine, and the labelling of its logits, on this machine.
+
+    Args:
+        path: engine file.
+        backend: what runs it.
+        threads: threads of one inference.
+        frames: number of timed runs, 1 or more.
+        size: `WIDTHxHEIGHT` in pixels; empty = the engine's own.
+
+    Returns:
+        Record for JSON: engine, backend, size, frames, `latency_ms` by stage, machine.
+
+    Raises:
+        EngineError: the engine is refused or fails; or the size is none.
+    """
+    engine = load_engine(path, backend=backend, threads=threads)
+    picture = _picture(engine.metadata, size)
+    stages = {"infer": Latency()}
+    if engine.metadata.role != "weather":
+        stages["label"] = Latency()
+    for _ in range(_WARM_UP_FRAMES):
+        _timed_run(engine, picture)
+    for _ in range(frames):
+        for stage, duration_ms in _timed_run(engine, picture).items():
+            stages[stage].add(duration_ms)
+    return {
+        "engine": str(path),
+        "weights_sha256": engine.metadata.weights_sha256,
+        "backend": backend,
+        "threads": threads,
+        "size": f"{picture.shape[1]}x{picture.shape[0]}",
+        "frames": frames,
+        "latency_ms": {name: _rounded(kept.summary()) for name, kept in stages.items()},
+        "machine": machine(),
+    }
+
+
+def _timed_run(engine: Engine, picture: UInt8Array) -> dict[str, float]:
+    start = time.perf_counter()
+    outputs = engine.run(picture)
+    inferred = time.perf_counter()
+    times = {"infer": (inferred - start) * 1e3}
+    if "logits" in outputs:
+        from adverse_perception import kernels  # compiled code: only where it is used
+
+        kernels.label(outputs["logits"], *picture.shape[:2])
+        times["label"] = (time.perf_counter() - inferred) * 1e3
+    return times
+
+
+def _picture(metadata: EngineMetadata, size: str = "") -> UInt8Array:
+    width, height = _pixels(size) if size else (metadata.input_width, metadata.input_height)
+    # smooth content: noise would make the labelling look slower than any street does
+    column, row = np.arange(width), np.arange(height)[:, None]
+    planes = (column * 255 // width + 0 * row, row * 255 // height + 0 * column, column ^ row)
+    return np.stack(planes, axis=-1).astype(np.uint8)
+
+
+def _pixels(size: str) -> tuple[int, int]:
+    width, _, height = size.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) >= 16 and int(height) >= 16):
+        raise EngineError(f"size: expected WIDTHxHEIGHT, both 16 or more, found {size!r}")
+    return int(width) // 16 * 16, int(height) // 16 * 16
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _rounded(times: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in times.items()}
