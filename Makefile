@@ -24,7 +24,7 @@ help:  ## what there is to make
 	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) \
 		| sed -E 's/^([a-z_]+):.*## */\1|/' | awk -F'|' '{ printf "make %-8s %s\n", $$1, $$2 }'
 
-run: $(VENV)/.run  ## play a drive through the real node, results in out/ [SOURCE=bag|video|folder]
+run: $(VENV)/.run  ## play a drive through the real node, results in out/ [SOURCE=your bag, video or folder]
 	@mkdir -p "$(HOME)" "$(ROS_LOG_DIR)"
 	@$(PY) -m demo $(if $(SOURCE),"$(SOURCE)") $(ARGS)
 
