@@ -84,6 +84,13 @@ def _standing(ground: Float32Array, walls: Float32Array, labels: UInt8Array) -> 
     return depth
 
 
+def _evened(depth: Float32Array, mask: Float32Array) -> Float32Array:
+    """Neighbouring columns of a facade share its distance: mean of 1/depth within the mask."""
+    window = (max(3, depth.shape[1] // 14), max(3, depth.shape[0] // 40))
+    inverse = cv2.blur(mask / depth, window)
+    return np.asarray(cv2.blur(mask, window) / np.maximum(inverse, 1e-6), np.float32)
+
+
 def _open_sky(image: UInt8Array | None, height: int, width: int, horizon: float) -> UInt8Array:
     """Rows above the horizon that are even and bright, seen from the top: (H, W) bool."""
     rows = np.arange(height)[:, None] < 0.3 * horizon * height

@@ -22,8 +22,8 @@ AIRLIGHTS: dict[str, tuple[int, int, int]] = {
     "grey": (190, 192, 194),
     "bluish": (170, 186, 200),
     "greenish": (176, 190, 186),
-    "yellowish": (206, 198, 178),
-    "smog": (172, 150, 122),
+    "yellowish": (206, 201, 188),
+    "smog": (178, 164, 146),
     "dawn": (120, 116, 124),
     "dusk": (84, 90, 104),
 }
@@ -53,10 +53,10 @@ class Fog:
 
 
 def draw_fog(rng: np.random.Generator, strength: float) -> Fog:
-    """Draw daytime fog: strength 0 is haze of 1 km, 1 is fog of 25 m."""
-    visibility = 1000.0 * (25.0 / 1000.0) ** strength * rng.uniform(0.8, 1.25)
+    """Draw daytime fog: strength 0 is mist of 600 m, 1 is fog of 25 m."""
+    visibility = 600.0 * (25.0 / 600.0) ** strength * rng.uniform(0.8, 1.25)
     names = list(AIRLIGHTS)
-    shares = np.array([0.22, 0.26, 0.16, 0.08, 0.08, 0.06, 0.08, 0.06])
+    shares = np.array([0.24, 0.30, 0.17, 0.07, 0.06, 0.03, 0.07, 0.06])
     colour = AIRLIGHTS[names[rng.choice(len(names), p=shares)]]
     return Fog(
         visibility_m=float(visibility),
@@ -72,8 +72,8 @@ def draw_fog(rng: np.random.Generator, strength: float) -> Fog:
 def tint(
     rng: np.random.Generator, colour: Sequence[float], spread: float
 ) -> tuple[float, float, float]:
-    """Vary a colour's brightness by `spread` and its hue a third as much."""
-    scale = rng.uniform(1 - spread, 1 + spread) * rng.uniform(1 - spread / 3, 1 + spread / 3, 3)
+    """Vary a colour's brightness by `spread` and its hue a fifth as much."""
+    scale = rng.uniform(1 - spread, 1 + spread) * rng.uniform(1 - spread / 5, 1 + spread / 5, 3)
     red, green, blue = (float(v) for v in np.clip(np.asarray(colour) * scale, 0, 255))
     return red, green, blue
 

@@ -59,7 +59,7 @@ def street_lamps(seed: int, horizon: float, spacing_m: float, colour: Colour) ->
             x = 0.5 + FOCAL * side * aside / distance
             y = horizon - FOCAL * 4 / 3 * (mast - CAMERA_HEIGHT_M) / distance
             if 0 < x < 1 and 0 < y < 1:
-                lamps.append(Lamp(x, y, FOCAL * 0.16 / distance + 0.0012, colour, 6.0))
+                lamps.append(Lamp(x, y, FOCAL * 0.09 / distance + 0.0006, colour, 6.0))
     return lamps
 
 
@@ -73,13 +73,13 @@ def car_lamps(seed: int, labels: UInt8Array, share: float) -> list[Lamp]:
     lamps: list[Lamp] = []
     for left, top, across, high, area in boxes[:12].tolist():
         lit, faces_us, lift = rng.random(3)
-        if lit > share or area < 25 or area < 0.35 * across * high:
+        if lit > share or area < 25 or area < 0.45 * across * high or across > 2.2 * high:
             continue
         middle = (left + across / 2) / width
         front = faces_us < (0.75 if middle > 0.55 else 0.3)
         y = (top + high * (0.6 + 0.1 * lift if front else 0.45 + 0.12 * lift)) / height
-        colour, power = ((1.0, 0.95, 0.85), 7.0) if front else ((1.0, 0.06, 0.03), 2.5)
-        radius = float(np.clip(across / width * (0.05 if front else 0.035), 0.002, 0.012))
+        colour, power = ((1.0, 0.95, 0.85), 6.0) if front else ((1.0, 0.07, 0.04), 1.6)
+        radius = float(np.clip(across / width * (0.04 if front else 0.03), 0.002, 0.009))
         for place in (0.14, 0.86):
             x = (left + across * place) / width
             lamps.append(Lamp(x, y, radius, colour, power))
@@ -94,7 +94,7 @@ def distant_lamps(seed: int, horizon: float, count: int) -> list[Lamp]:
     for _ in range(count):
         colour = colours[int(rng.choice(4, p=[0.4, 0.35, 0.18, 0.07]))]
         x, y = rng.normal(0.5, 0.1), horizon + rng.normal(0.005, 0.012)
-        lamps.append(Lamp(float(x), float(y), float(rng.uniform(0.0012, 0.004)), colour, 3.0))
+        lamps.append(Lamp(float(x), float(y), float(rng.uniform(0.0008, 0.0028)), colour, 2.5))
     return lamps
 
 
@@ -131,7 +131,7 @@ def glow(
     for lamp in lamps:
         place = (round(lamp.x * width * 16), round(lamp.y * height * 16))
         colour = tuple(channel * lamp.power for channel in lamp.colour)
-        cv2.circle(cores, place, max(10, round(lamp.radius * width * 16)), colour, -1, shift=4)
+        cv2.circle(cores, place, max(8, round(lamp.radius * width * 16)), colour, -1, shift=4)
     small = cv2.resize(cores, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
     near = cv2.GaussianBlur(small, (0, 0), 1.6)
     wide = cv2.GaussianBlur(small, (0, 0), 7.0)
@@ -139,4 +139,4 @@ def glow(
     if bloom > 0.5:
         air = 0.7 + 0.6 * clouds(shape, seed, 0.5)
         halo *= cv2.merge([air, air, air])
-    return cv2.GaussianBlur(cores, (3, 3), 0.7) + halo
+    return cv2.GaussianBlur(cores, (5, 5), 0.9) + halo

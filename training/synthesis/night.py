@@ -22,7 +22,7 @@ from training.synthesis.lamps import (
 )
 from training.synthesis.noise import clouds
 from training.synthesis.overcast import even_out
-from training.synthesis.scene import FOCAL, class_mask, sky_mask, to_image, to_light
+from training.synthesis.scene import FOCAL, class_mask, sky_matte, to_image, to_light
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def draw_night(rng: np.random.Generator, strength: float, kind: str | None = Non
     def between(bounds: tuple[float, float]) -> float:
         return float(rng.uniform(*bounds))
 
-    street = LAMP_COLOURS[list(LAMP_COLOURS)[int(rng.choice(5, p=[0.3, 0.2, 0.25, 0.2, 0.05]))]]
-    balance = rng.uniform(0.0, 0.6)  # how far the camera corrects the lamps' colour
+    street = LAMP_COLOURS[list(LAMP_COLOURS)[int(rng.choice(5, p=[0.4, 0.22, 0.2, 0.13, 0.05]))]]
+    balance = rng.uniform(0.0, 0.45)  # how far the camera corrects the lamps' colour
     sky = np.array(ranges.ambient) * (0.5 + 0.5 * np.array(street)) * between(ranges.sky)
     return Night(
         ambient_lux=between(ranges.ambient_lux),
@@ -140,7 +140,7 @@ def render_night(
     near = cv2.resize(depth_m, half, interpolation=cv2.INTER_NEAREST)
     lux = _illumination(night, near, horizon)
     paint = to_light(even_out(image, 0.55))
-    sky = sky_mask(depth_m, labels)
+    sky = sky_matte(image, depth_m, labels)
     light = paint * cv2.resize(lux, (width, height), interpolation=cv2.INTER_LINEAR)
     light = cv2.blendLinear(_night_sky(night, height, width, horizon), light, sky, 1.0 - sky)
     if night.windows > 0:

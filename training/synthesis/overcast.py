@@ -10,7 +10,7 @@ import numpy as np
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.synthesis.fog import tint
 from training.synthesis.noise import clouds
-from training.synthesis.scene import sky_mask
+from training.synthesis.scene import sky_matte
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -61,7 +61,7 @@ def render_overcast(
     keep = state.saturation * np.eye(3, dtype=np.float32) + (1 - state.saturation) * _LUMA
     colour = keep * np.array(state.tint, np.float32)[:, None] * state.gain
     lit = cv2.transform(lit, colour.astype(np.float32))
-    cover = sky_mask(depth_m, labels) * state.sky_cover
+    cover = sky_matte(image, depth_m, labels) * state.sky_cover
     return cv2.blendLinear(
         cloud_cover(image.shape[:2], state.sky, state.seed), lit, cover, 1 - cover
     )
@@ -73,7 +73,8 @@ def even_out(image: UInt8Array, fill: float) -> UInt8Array:
     small = cv2.resize(image, (48, 36), interpolation=cv2.INTER_AREA) @ _LUMA + 12.0
     wide = cv2.GaussianBlur(small, (0, 0), 2.5)
     below = float(np.median(wide[12:]))
-    gain = np.clip(below / wide, 0.55, 2.2) ** fill
+    aim = max(below, 75.0)  # an underexposed picture is lifted as a camera would
+    gain = np.clip(aim / wide, 0.55, 2.6) ** fill
     full = cv2.resize(gain.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     return cv2.multiply(image, cv2.merge([full, full, full]), dtype=cv2.CV_8U)
 

@@ -73,17 +73,44 @@ def sky_mask(depth_m: Float32Array, labels: UInt8Array | None) -> Float32Array:
     return cv2.blur(hard, (3, 3))
 
 
+def sky_matte(image: UInt8Array, depth_m: Float32Array, labels: UInt8Array | None) -> Float32Array:
+    """Sky by pixel, also where it shines through branches and past a coarse outline.
+
+    A bright seam of day sky around dark trees would give every night picture away.
+
+    Returns:
+        (H, W) float32, 0 to 1.
+    """
+    hard = sky_mask(depth_m, labels)
+    small = cv2.resize(hard, (48, 36), interpolation=cv2.INTER_AREA)
+    if float(small.max()) < 0.05:
+        return hard
+    mixed = cv2.resize(image, (48, 36), interpolation=cv2.INTER_AREA).astype(np.float32)
+    weight = cv2.GaussianBlur(small**2, (0, 0), 3.0) + 1e-4
+    spread = cv2.GaussianBlur(mixed * (small**2)[..., None], (0, 0), 3.0) / weight[..., None]
+    typical = cv2.resize(spread.clip(0, 255).astype(np.uint8), image.shape[1::-1])
+    unlike = cv2.transform(cv2.absdiff(image, typical), np.full((1, 3), 1 / 3, np.float32))
+    alike = np.clip(1.5 - unlike.astype(np.float32) / 40.0, 0.0, 1.0)
+    seam = cv2.dilate(hard, np.ones((7, 7), np.uint8))
+    if labels is not None:
+        wide = cv2.resize(cv2.dilate(small, np.ones((3, 3), np.uint8)), image.shape[1::-1])
+        seam = np.maximum(seam, (wide > 0.05) * class_mask(labels, "tree", "pole"))
+    return np.maximum(hard, seam * alike)
+
+
 def road_mask(depth_m: Float32Array, labels: UInt8Array | None) -> Float32Array:
     """Road and pavement: (H, W) float32, 0 to 1; without labels, where the depth lies flat."""
     if labels is not None:
-        return cv2.blur(class_mask(labels, "road", "pavement"), (3, 3))
-    height = depth_m.shape[0]
-    small = cv2.resize(depth_m, (64, 48), interpolation=cv2.INTER_AREA)
-    inverse = 1.0 / np.maximum(small, 0.1)
+        return _floats(cv2.blur(class_mask(labels, "road", "pavement"), (3, 3)))
+    height, width = depth_m.shape
+    inverse = 1.0 / np.maximum(cv2.resize(depth_m, (64, 48), interpolation=cv2.INTER_AREA), 0.1)
     slope = np.gradient(cv2.GaussianBlur(inverse, (0, 0), 1.0), axis=0)
-    flat = np.zeros_like(small)
     plane = np.median(slope[-10:, 20:44])  # on a plane, 1/depth grows evenly down the picture
-    flat[(slope > 0.55 * plane) & (slope < 1.8 * plane) & (small < 0.5 * SKY_M)] = 1.0
+    flat = ((slope > 0.55 * plane) & (slope < 1.8 * plane)).astype(np.float32)
     flat[: int(0.35 * len(flat))] = 0.0
-    mask = cv2.resize(flat, (depth_m.shape[1], height), interpolation=cv2.INTER_LINEAR)
-    return mask
+    return _floats(cv2.resize(flat, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _floats(array: object) -> Float32Array:
+    """OpenCV says less about its results than it knows."""
+    return np.asarray(array, np.float32)

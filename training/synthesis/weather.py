@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.synthesis.depth import estimate_depth
-from training.synthesis.fog import AIRLIGHTS, Fog, draw_fog, render_fog, tint
+from training.synthesis.drops import Drops, draw_drops, render_drops
+from training.synthesis.fog import Fog, draw_fog, render_fog, tint
 from training.synthesis.lamps import Lamp
 from training.synthesis.night import Night, draw_night, render_night
 from training.synthesis.overcast import Overcast, draw_overcast, render_overcast
 from training.synthesis.rain import Streaks, draw_streaks, rain_visibility_m, render_streaks
 from training.synthesis.scene import SKY_M, SynthesisError, check_scene
 from training.synthesis.sensor import Sensor, draw_sensor, render_sensor
+from training.synthesis.snow import (
+    Flakes,
+    SnowCover,
+    draw_flakes,
+    draw_snow_cover,
+    render_flakes,
+    render_snow_cover,
+)
 from training.synthesis.wet import WetRoad, draw_wet_road, render_wet_road
 
-Effect = Fog | Night | Overcast | Sensor | Streaks | WetRoad
+Effect = Drops | Flakes | Fog | Night | Overcast | Sensor | SnowCover | Streaks | WetRoad
 
 
 @dataclass(frozen=True)
@@ -38,11 +48,14 @@ class _Scene:
     lights: Sequence[Lamp]
 
 
-_RENDERERS: dict[type, Callable[[UInt8Array, object, _Scene], UInt8Array]] = {
+_RENDERERS: dict[type, Callable[[UInt8Array, Any, _Scene], UInt8Array]] = {
+    Drops: lambda i, e, s: render_drops(i, e, s.time_s),
+    Flakes: lambda i, e, s: render_flakes(i, s.depth_m, e, s.time_s),
     Fog: lambda i, e, s: render_fog(i, s.depth_m, e, s.time_s),
     Night: lambda i, e, s: render_night(i, s.depth_m, e, s.labels, s.lights),
     Overcast: lambda i, e, s: render_overcast(i, s.depth_m, e, s.labels),
     Sensor: lambda i, e, s: render_sensor(i, e, s.time_s),
+    SnowCover: lambda i, e, s: render_snow_cover(i, s.depth_m, e, s.labels),
     Streaks: lambda i, e, s: render_streaks(i, s.depth_m, e, s.time_s),
     WetRoad: lambda i, e, s: render_wet_road(i, s.depth_m, e, s.labels),
 }
@@ -111,6 +124,8 @@ def _rain(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
     effects.append(_veil(rng, streaks, light))
     if rng.random() < 0.8:
         effects.append(streaks)
+    if rng.random() < 0.5:
+        effects.append(draw_drops(rng, strength))
     if rng.random() < 0.4:
         effects.append(draw_sensor(rng, rng.uniform(0, 0.7)))
     return tuple(effects)
@@ -140,10 +155,30 @@ def _night(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
             light = replace(draw_overcast(rng, 0.5), sky=tint(rng, air, 0.2))
             effects.append(_veil(rng, streaks, light))
             effects.append(replace(streaks, brightness=float(night.mean_luma * 1.6)))
+        if rng.random() < 0.5:
+            effects.append(draw_drops(rng, rng.uniform(0.0, 0.8)))
     elif rng.random() < 0.12:
         fog = draw_fog(rng, rng.uniform(0.2, 0.7))
         effects.append(replace(fog, airlight=tint(rng, air * 1.6, 0.2)))
     effects.append(draw_sensor(rng, rng.uniform(0.2, 1.0)))
+    return tuple(effects)
+
+
+def _snow(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
+    light = draw_overcast(rng, 0.5 * strength)
+    light = replace(light, gain=0.5 + 0.5 * light.gain)
+    effects: list[Effect] = [light]
+    if rng.random() < 0.4:
+        effects.append(draw_wet_road(rng, rng.uniform(0.1, 0.7)))
+    if rng.random() < 0.85:
+        effects.append(draw_snow_cover(rng, strength))
+    snowfall = rng.random() < 0.75
+    visibility = np.exp(rng.uniform(np.log(150), np.log(3000))) * (0.5 if snowfall else 2.0)
+    effects.append(Fog(float(visibility), tint(rng, light.sky, 0.06), seed=light.seed))
+    if snowfall:
+        effects.append(draw_flakes(rng, strength))
+    if rng.random() < 0.2:
+        effects.append(draw_drops(rng, 0.4 * strength))
     return tuple(effects)
 
 
@@ -152,6 +187,7 @@ WEATHERS: dict[str, Callable[[np.random.Generator, float], tuple[Effect, ...]]] 
     "rain": _rain,
     "fog": _fog,
     "night": _night,
+    "snow": _snow,
 }
 
 
