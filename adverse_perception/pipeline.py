@@ -156,11 +156,11 @@ class Engines:
 
     def pipeline(self, config: PipelineConfig) -> Pipeline:
         """A fresh pipeline, for one camera."""
-        segmenters: dict[str, Segmenter] = {}
+        segmenters: dict[int, Segmenter] = {}
         for engine in self.routes.values():  # weathers of one engine share one route
-            if engine.name not in segmenters:
-                segmenters[engine.name] = _SEGMENTERS[engine.metadata.role](engine)
-        routes = {weather: segmenters[engine.name] for weather, engine in self.routes.items()}
+            if id(engine) not in segmenters:
+                segmenters[id(engine)] = _SEGMENTERS[engine.metadata.role](engine)
+        routes = {weather: segmenters[id(engine)] for weather, engine in self.routes.items()}
         return Pipeline(WeatherClassifier(self.weather, config), routes)
 
 

@@ -13,7 +13,7 @@ from adverse_perception import kernels
 from adverse_perception.frames import Condition, Frame, Segmentation, UInt8Array
 from adverse_perception.inference import Engine, EngineError, EngineMetadata
 
-_MULTIPLE = 16
+_MULTIPLE = 8
 """Sides of a working picture are multiples of this, the coarsest stride of the networks."""
 
 
@@ -93,10 +93,11 @@ def to_working_size(image: UInt8Array, metadata: EngineMetadata) -> UInt8Array:
     Returns:
         (h, w, 3) uint8 RGB of `working_size`; the picture itself where it fits already.
     """
-    height, width = working_size(*image.shape[:2], metadata)
-    if image.shape[:2] == (height, width):
+    found = image.shape[:2]
+    height, width = working_size(found[0], found[1], metadata)
+    if found == (height, width):
         return image
-    shrinks = height * width < image.shape[0] * image.shape[1]
+    shrinks = height * width < found[0] * found[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
 

@@ -47,7 +47,8 @@ def upsample(planes: Float32Array, height: int, width: int) -> Float32Array:
     one = np.float32(1)
     rows = planes[:, :, left] * (one - weight_x) + planes[:, :, right] * weight_x
     weight_y = weight_y[:, np.newaxis]
-    return rows[:, top] * (one - weight_y) + rows[:, bottom] * weight_y
+    mixed = rows[:, top] * (one - weight_y) + rows[:, bottom] * weight_y
+    return np.asarray(mixed, np.float32)
 
 
 def axis(coarse: int, fine: int) -> tuple[np.ndarray, np.ndarray, Float32Array]:
