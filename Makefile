@@ -64,7 +64,7 @@ $(VENV)/.made:
 		"environments: sudo apt install python$$version-venv" >&2; exit 1; }
 	@echo "Setting up $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(INSTALL) setuptools
+	@$(INSTALL) setuptools wheel
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.made $(DESCRIPTION)
