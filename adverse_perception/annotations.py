@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from adverse_perception.frames import Condition
+from adverse_perception.frames import Segmentation
 from adverse_perception.labels import CLASSES, UNLABELLED
 
 
@@ -18,14 +19,17 @@ def label_info_json() -> str:
     return json.dumps({"encoding": "mono8", "unlabelled": UNLABELLED, "classes": classes})
 
 
-def condition_json(condition: Condition, header: Any, engine: str) -> str:
+def condition_json(
+    segmentation: Segmentation, durations_ms: Mapping[str, float], header: Any
+) -> str:
     """What the road looks like as JSON: weather, every score, and which frame says so.
 
     Args:
-        condition: the weather and its scores.
+        segmentation: what was said about the frame.
+        durations_ms: how long each stage took; `latency` is from the stamp to the labels.
         header: std_msgs/Header of the picture.
-        engine: name of the engine that labelled it.
     """
+    condition = segmentation.condition
     return json.dumps(
         {
             "stamp": {"sec": header.stamp.sec, "nanosec": header.stamp.nanosec},
@@ -33,6 +37,7 @@ def condition_json(condition: Condition, header: Any, engine: str) -> str:
             "weather": condition.weather.value,
             "forced": condition.forced,
             "scores": {w.value: round(float(score), 4) for w, score in condition.scores.items()},
-            "engine": engine,
+            "engine": segmentation.engine,
+            "timing_ms": {stage: round(value, 3) for stage, value in durations_ms.items()},
         }
     )

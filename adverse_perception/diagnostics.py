@@ -7,7 +7,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 import numpy as np
 
@@ -30,15 +30,26 @@ class Level(IntEnum):
     STALE = 3
 
 
-class Drop:
-    """Causes for which a frame is not labelled."""
+class Trouble(str, Enum):
+    """What can befall a frame; the first five leave it without labels."""
 
     SUPERSEDED = "superseded"
     UNUSABLE = "unusable"
     OUT_OF_ORDER = "out_of_order"
     FAILED = "failed"
     LOST = "lost_in_transport"
-    ALL = (SUPERSEDED, UNUSABLE, OUT_OF_ORDER, FAILED, LOST)
+    RESCUED = "rescued"
+    NEW_DRIVE = "new_drive"
+
+
+DROPS = tuple(Trouble)[:5]
+_SAID = {
+    Trouble.FAILED: (Level.ERROR, "labelling fails"),
+    Trouble.RESCUED: (Level.WARN, "the clear-weather engine stands in"),
+    Trouble.UNUSABLE: (Level.WARN, "unusable pictures"),
+    Trouble.OUT_OF_ORDER: (Level.WARN, "pictures come out of order"),
+}
+"""How the troubles are told of which the reason says all."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,7 @@ class Status:
     level: Level
     message: str
     values: Mapping[str, str] = field(default_factory=dict)
+    findings: Mapping[str, str] = field(default_factory=dict)  # what is wrong, by cause
 
 
 @dataclass(frozen=True)
@@ -78,10 +90,10 @@ class CameraHealth:
         self._lock = threading.Lock()
         self._arrivals: deque[tuple[float, int]] = deque(maxlen=4096)
         self._labelled: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=4096)
-        self._drops: deque[tuple[float, str]] = deque(maxlen=4096)
-        self._dropped: Counter[str] = Counter()
-        self._reasons: dict[str, str] = {}
-        self._received = self._published = self._superseded = 0
+        self._recent: deque[tuple[float, Trouble]] = deque(maxlen=4096)
+        self._troubles: Counter[Trouble] = Counter()
+        self._reasons: dict[Trouble, str] = {}
+        self._received = self._published = 0
         self._last_arrival_s = -math.inf
         self._segmentation: Segmentation | None = None
 
@@ -92,11 +104,10 @@ class CameraHealth:
             self._last_arrival_s = now_s
             self._received += 1
 
-    def dropped(self, cause: str, now_s: float, reason: str = "", count: int = 1) -> None:
-        """Some frames were not labelled; `reason` says why in words."""
+    def note(self, cause: Trouble, now_s: float, reason: str = "", count: int = 1) -> None:
+        """Something befell `count` frames; `reason` says it in words."""
         with self._lock:
-            self._dropped[cause] += count
-            self._drops.extend([(now_s, cause)] * min(count, 100))
+            self._count(cause, now_s, count)
             self._reasons[cause] = reason
 
     def labelled(
@@ -111,41 +122,39 @@ class CameraHealth:
     def status(self, now_s: float, around: Surroundings) -> Status:
         """Sum up the last seconds; to be called about once a second."""
         with self._lock:
-            newly = around.superseded - self._superseded
-            self._superseded = around.superseded
-            self._dropped[Drop.SUPERSEDED] += newly
-            self._drops.extend([(now_s, Drop.SUPERSEDED)] * min(newly, 100))
+            newly = around.superseded - self._troubles[Trouble.SUPERSEDED]
+            self._count(Trouble.SUPERSEDED, now_s, newly)
             self._forget_before(now_s - WINDOW_S)
             findings = list(self._findings(now_s, around))
             values = dict(self._values())
-        level = max((level for level, _ in findings), default=Level.OK)
-        message = "; ".join(text for _, text in findings) or "labelling"
-        return Status(self.camera, level, message, values)
+        level = max((level for level, _, _ in findings), default=Level.OK)
+        said = {cause: text for _, cause, text in findings}
+        return Status(self.camera, level, "; ".join(said.values()) or "labelling", values, said)
+
+    def _count(self, cause: Trouble, now_s: float, count: int) -> None:
+        self._troubles[cause] += count
+        self._recent.extend([(now_s, cause)] * min(count, 100))
 
     def _forget_before(self, then_s: float) -> None:
-        for remembered in (self._arrivals, self._labelled, self._drops):
+        for remembered in (self._arrivals, self._labelled, self._recent):
             while remembered and remembered[0][0] < then_s:
                 remembered.popleft()
 
-    def _findings(self, now_s: float, around: Surroundings) -> Iterator[tuple[Level, str]]:
-        recent = Counter(cause for _, cause in self._drops)
+    def _findings(self, now_s: float, around: Surroundings) -> Iterator[tuple[Level, str, str]]:
+        recent = Counter(cause for _, cause in self._recent)
         if now_s - self._last_arrival_s > around.silent_after_s:
-            yield Level.STALE, self._silence(now_s, around)
-        if recent[Drop.FAILED]:
-            yield Level.ERROR, f"labelling fails: {self._reasons[Drop.FAILED]}"
-        lost = recent[Drop.LOST] or missing_stamps([stamp for _, stamp in self._arrivals])
+            yield Level.STALE, "silent", self._silence(now_s, around)
+        for cause, (level, text) in _SAID.items():
+            if recent[cause]:
+                yield level, cause.value, f"{text}: {self._reasons[cause]}"
+        lost = recent[Trouble.LOST] or missing_stamps([stamp for _, stamp in self._arrivals])
         if lost > _TOLERATED_LOSS * (len(self._arrivals) + lost):
-            share = lost / (len(self._arrivals) + lost)
-            yield (
-                Level.WARN,
-                f"{share:.0%} of the pictures are lost on the way: {around.transport}",
-            )
-        if recent[Drop.UNUSABLE]:
-            yield Level.WARN, f"unusable pictures: {self._reasons[Drop.UNUSABLE]}"
-        if recent[Drop.OUT_OF_ORDER]:
-            yield Level.WARN, f"stamps go backwards: {self._reasons[Drop.OUT_OF_ORDER]}"
-        if recent[Drop.SUPERSEDED] > _TOLERATED_SUPERSEDED * max(len(self._arrivals), 1):
-            yield Level.WARN, "the machine is slower than the camera: older pictures are dropped"
+            share = f"{lost / (len(self._arrivals) + lost):.0%}"
+            text = f"{share} of the pictures are lost on the way: {around.transport}"
+            yield Level.WARN, Trouble.LOST.value, text
+        if recent[Trouble.SUPERSEDED] > _TOLERATED_SUPERSEDED * max(len(self._arrivals), 1):
+            text = "the machine is slower than the camera: older pictures are dropped"
+            yield Level.WARN, Trouble.SUPERSEDED.value, text
 
     def _silence(self, now_s: float, around: Surroundings) -> str:
         since = "yet"
@@ -165,10 +174,10 @@ class CameraHealth:
         yield "received_hz", _number(rate_hz([when for when, _ in self._arrivals]))
         yield "labelled_hz", _number(rate_hz([when for when, _ in self._labelled]))
         yield "camera_hz", _number(1e9 / period_ns(stamps)) if period_ns(stamps) else "unknown"
-        for cause in Drop.ALL:
-            yield f"dropped_{cause}", str(self._dropped[cause])
+        for cause in DROPS:
+            yield f"dropped_{cause.value}", str(self._troubles[cause])
         for cause, reason in self._reasons.items():
-            yield f"last_{cause}", reason
+            yield f"last_{cause.value}", reason
         if self._segmentation:
             condition = self._segmentation.condition
             yield "condition", condition.weather.value + (" (forced)" if condition.forced else "")

@@ -1,0 +1,78 @@
+"""The thread that labels: the newest picture of each camera in turn, from mailbox to topics."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adverse_perception.camera import Arrival, Camera
+from adverse_perception.config import NodeConfig
+from adverse_perception.mailbox import Mailbox
+from adverse_perception.messages import stamp_ns
+from adverse_perception.topics import Topics
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What the worker needs of the node around it.
+
+    Attributes:
+        config: the configuration that holds now.
+        now_ns: the node's time in nanoseconds; 0 until a simulated clock has begun.
+        complain: told the traceback of what nobody expected.
+    """
+
+    config: Callable[[], NodeConfig]
+    now_ns: Callable[[], int]
+    complain: Callable[[str], None]
+
+
+class Worker:
+    """Labels in a thread of its own, so that listening never waits for an engine."""
+
+    def __init__(
+        self, cameras: Mapping[str, Camera], topics: Mapping[str, Topics], surface: Surface
+    ) -> None:
+        """Start at once; cameras and their topics have the same names."""
+        self._cameras = cameras
+        self._topics = topics
+        self._surface = surface
+        self._mailbox: Mailbox[Arrival] = Mailbox()
+        self._thread = threading.Thread(target=self._work, name="labelling", daemon=True)
+        self._thread.start()
+
+    def put(self, camera: str, message: Any) -> None:
+        """Leave a camera's newest picture message; one that still waits is superseded."""
+        self._mailbox.put(camera, self._cameras[camera].receive(message))
+
+    def superseded(self, camera: str) -> int:
+        """How many pictures of a camera newer ones have replaced."""
+        return self._mailbox.superseded().get(camera, 0)
+
+    def stop(self) -> None:
+        """Finish the frame at work and end."""
+        self._mailbox.close()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (taken := self._mailbox.take()) is not None:
+            try:
+                self._label(*taken)
+            except Exception:  # the worker outlives every frame
+                self._surface.complain(traceback.format_exc())
+
+    def _label(self, name: str, arrival: Arrival) -> None:
+        camera, topics, config = self._cameras[name], self._topics[name], self._surface.config()
+        labelled = camera.label(arrival, config)
+        if labelled is None:
+            return
+        header = arrival.message.header
+        topics.publish_labels(header, labelled)
+        if now_ns := self._surface.now_ns():
+            labelled.durations_ms["latency"] = (now_ns - stamp_ns(header)) / 1e6
+        camera.health.labelled(labelled.segmentation, labelled.durations_ms, time.perf_counter())
+        topics.publish_rest(header, labelled, config.overlay_opacity)
