@@ -1,0 +1,1 @@
+"""Offline: PyTorch networks, their data, training, scores and export. Never on the vehicle."""

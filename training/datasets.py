@@ -1,4 +1,4 @@
-"""Labelled frames from folders, each with its own classes, all told in the terms of `labels.CLASSES`.
+"""Labelled frames from folders, each with its own classes, all told in terms of `labels.CLASSES`.
 
 A pack is a folder as `camvid`: `splits/<split>.txt` (one "image label" pair a line, paths relative
 to the pack), images, 8-bit label PNGs (255 = ignore) and `classes.json`.
@@ -21,6 +21,16 @@ from adverse_perception.labels import CLASS_NAMES, UNLABELLED
 
 DATA_VARIABLE = "ADVERSE_PERCEPTION_DATA"
 _BESIDE = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+TERMS = {
+    "camvid": "research use (CC BY-NC 4.0), cite Brostow et al. 2008 and 2009",
+    "idd_lite": "non-commercial research use, cite Varma et al. 2019",
+    "kitti_semantic": "CC BY-NC-SA 3.0, cite Geiger et al. 2013 and Alhaija et al. 2018",
+    "fog_dawn": "research use, cite Kenk and Hassaballah 2020",
+    "night_rain_clips": "research use",
+    "street": "drawn by this project's street renderer, Apache-2.0",
+}
+"""Data sets that engines here learn from, and on what terms."""
 
 
 class DatasetError(ValueError):
@@ -67,6 +77,12 @@ class LabelMap:
         table[: len(self.groups)] = self.groups.argmax(1)
         return table[labels]
 
+    def coarse_of(self) -> UInt8Array:
+        """Our class id -> the id it is scored as: (256,) uint8; of a fine pack, itself."""
+        table = np.full(256, UNLABELLED, np.uint8)
+        table[: len(self.groups)] = self.groups.argmax(0)
+        return table
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -83,6 +99,7 @@ class Pack:
     name: str
     pairs: Sequence[Pair]
     label_map: LabelMap
+    class_names: tuple[str, ...]
 
     def load(self, number: int) -> tuple[UInt8Array, UInt8Array]:
         """Picture (H, W, 3) uint8 RGB and labels (H, W) uint8 of the pair with that number."""
@@ -123,7 +140,8 @@ def open_pack(folder: Path, split: str) -> Pack:
             f"found splits: {', '.join(found) or 'none'}"
         )
     pairs = [_pair(folder, listing, line) for line in listing.read_text().splitlines() if line]
-    return Pack(folder.name, pairs, read_label_map(folder / "classes.json"))
+    names, label_map = read_classes(folder / "classes.json")
+    return Pack(folder.name, pairs, label_map, names)
 
 
 def _pair(folder: Path, listing: Path, line: str) -> Pair:
@@ -141,19 +159,22 @@ def open_pictures(folder: Path, split: str) -> list[Path]:
     return [folder / line.split()[0] for line in listing.read_text().splitlines() if line]
 
 
-def read_label_map(path: Path) -> LabelMap:
-    """Reads `classes.json`: our classes, finer ones (`*_to_camvid11`) or coarser (`camvid11_to_*`)."""
+def read_classes(path: Path) -> tuple[tuple[str, ...], LabelMap]:
+    """Reads `classes.json`: the names that are scored, and how the ids are to be read.
+
+    The classes are ours, finer ones (with `*_to_camvid11`) or coarser (with `camvid11_to_*`).
+    """
     if not path.is_file():
         raise DatasetError(f"{path}: expected the pack's class list, found none")
     described = json.loads(path.read_text())
     names = tuple(entry["name"] for entry in described.get("classes", []))
     if names == CLASS_NAMES:
-        return _fine({number: number for number in range(len(names))})
+        return CLASS_NAMES, _fine({number: number for number in range(len(names))})
     for key, mapping in described.items():
         if key.endswith("_to_camvid11"):
-            return _fine(_numbers(mapping))
+            return CLASS_NAMES, _fine(_numbers(mapping))
         if key.startswith("camvid11_to_"):
-            return _coarse(_numbers(mapping))
+            return names, _coarse(_numbers(mapping))
     raise DatasetError(
         f"{path}: expected the classes {', '.join(CLASS_NAMES)}, or a mapping '*_to_camvid11' or "
         f"'camvid11_to_*'; found classes {', '.join(names) or 'none'}"

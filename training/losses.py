@@ -24,12 +24,12 @@ def grouped_cross_entropy(
 ) -> Tensor:
     """Cross-entropy where a label may mean any of several classes.
 
-    The probability of a coarse label is the sum of its fine classes' probabilities, so data sets of
-    different detail teach one network. Taken at half the labels' resolution, whose pixels number a
-    quarter: the logits are coarser still.
+    The probability of a coarse label is the sum of its fine classes' probabilities, so data sets
+    of different detail teach one network. Taken at half the labels' resolution, at a quarter of
+    the cost: the logits are coarser still.
 
-    Shape: logits (N, K, h, w) float; labels (N, H, W) int64, 255 = ignore; groups (N, K, K) float,
-        row r of a sample is 1 at the classes that its label r may mean; weights (K,) of the classes.
+    Shape: logits (N, K, h, w) float; labels (N, H, W) int64, 255 = ignore; groups (N, K, K)
+        float, row r of a sample is 1 at the classes that its label r may mean; weights (K,).
     """
     labels = labels[:, ::2, ::2]
     logits = interpolate(logits, size=labels.shape[1:], mode="bilinear")

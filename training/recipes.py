@@ -1,4 +1,4 @@
-"""What each engine is made of: network, data, augmentation and schedule. A default lives here once."""
+"""What each engine is made of: network, data, augmentation, schedule. Defaults live here once."""
 
 from __future__ import annotations
 

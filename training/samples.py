@@ -1,4 +1,4 @@
-"""An endless stream of training samples: sample i is a pure function of the recipe, its seed and i.
+"""An endless stream of training samples: sample i is a pure function of the recipe and i.
 
 So a run can stop and go on, on one process or several, and see the same pictures.
 """
@@ -29,7 +29,7 @@ from training.transforms import (
 )
 
 _STREET_SIZE = (360, 480)
-_REAL_WEATHER = {
+REAL_WEATHER = {
     Weather.FOG: ("fog_dawn", "fog"),
     Weather.RAIN: ("night_rain_clips", "rain"),
     Weather.NIGHT: ("night_rain_clips", "night"),
@@ -135,7 +135,7 @@ class WeatherStream(Dataset[dict[str, Tensor]]):
         self._sources = list(sources.values())
         self._real = {
             weather: pictures
-            for weather, (pack, split) in _REAL_WEATHER.items()
+            for weather, (pack, split) in REAL_WEATHER.items()
             if (pictures := _pictures(data / pack, split))
         }
 
@@ -188,4 +188,3 @@ class Range(Sampler[int]):
 
     def __len__(self) -> int:
         return len(self._numbers)
-

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import cv2
 import torch
 from torch import Tensor, nn
 from torch.distributed import destroy_process_group, init_process_group
@@ -24,7 +25,14 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from training.checkpoints import AveragedWeights, describe, named_recipe, open_checkpoint, read, save
+from training.checkpoints import (
+    AveragedWeights,
+    describe,
+    named_recipe,
+    open_checkpoint,
+    read,
+    save,
+)
 from training.datasets import data_folder
 from training.evaluate import validate
 from training.losses import class_weights, grouped_cross_entropy
@@ -72,9 +80,12 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path, process: Process, compiled: bool) -> None:
         self.recipe, self.folder, self.process = recipe, folder, process
         torch.manual_seed(recipe.seed)
-        network = recipe.network().to(process.device, memory_format=torch.channels_last)
-        self.network, self.average = network, AveragedWeights(network, recipe.schedule.average)
-        self.optimiser = torch.optim.AdamW(network.parameters(), weight_decay=recipe.schedule.decay)
+        self.network = recipe.network().to(process.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = AveragedWeights(self.network, recipe.schedule.average)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), weight_decay=recipe.schedule.decay
+        )
         self.step, self.score = 0, 0.0
         self._compiled = compiled
 
@@ -115,11 +126,12 @@ class Run:
 
     def stepper(self) -> nn.Module:
         """The network as it is trained: on several processes, compiled, or plain."""
+        network = self.network
         if self.process.world > 1:
-            network: nn.Module = DistributedDataParallel(self.network)
-        else:
-            network = self.network
-        return torch.compile(network) if self._compiled else network
+            network = DistributedDataParallel(network)
+        if self._compiled:
+            network = cast(nn.Module, torch.compile(network))
+        return network
 
     def train_step(self, network: nn.Module, batch: dict[str, Tensor]) -> float:
         """One step of the optimiser; returns the loss."""
@@ -158,8 +170,6 @@ def batches(
 
 
 def _one_thread(_: int) -> None:
-    import cv2
-
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
@@ -175,7 +185,7 @@ def train(run: Run, arguments: argparse.Namespace) -> None:
         else LabelledStream(recipe, sources)
     )
     network = run.stepper().train()
-    writer = SummaryWriter(str(run.folder / "tensorboard")) if process.leads else None  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(run.folder / "tensorboard")) if process.leads else None
     bar = tqdm(
         batches(run, samples, arguments.workers),
         total=recipe.schedule.steps,
@@ -198,10 +208,10 @@ def train(run: Run, arguments: argparse.Namespace) -> None:
 
 def record(writer: SummaryWriter, run: Run, loss: float, batch: dict[str, Tensor]) -> None:
     """Curves and the pictures of the last batch, for TensorBoard."""
-    writer.add_scalar("loss", loss, run.step)  # type: ignore[no-untyped-call]
-    writer.add_scalar("validation", run.score, run.step)  # type: ignore[no-untyped-call]
-    writer.add_scalar("rate", learning_rate(run.recipe.schedule, run.step), run.step)  # type: ignore[no-untyped-call]
-    writer.add_images("samples", batch["image"][:8], run.step, dataformats="NHWC")  # type: ignore[no-untyped-call]
+    writer.add_scalar("loss", loss, run.step)
+    writer.add_scalar("validation", run.score, run.step)
+    writer.add_scalar("rate", learning_rate(run.recipe.schedule, run.step), run.step)
+    writer.add_images("samples", batch["image"][:8], run.step, dataformats="NHWC")
 
 
 def this_process(wished: str | None) -> Process:

@@ -77,9 +77,11 @@ def _affine(
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     linear = turn @ np.diag([across, down])
     middle = np.array([source[1], source[0]]) / 2
-    play = np.maximum(0, np.array([source[1], source[0]]) * fill - np.array([size[1], size[0]])) / 2
+    play = (
+        np.maximum(0, np.array([source[1], source[0]]) * fill - np.array([size[1], size[0]])) / 2
+    )
     target = np.array([size[1], size[0]]) / 2 + play * np.array(geometry.shift)
-    return np.column_stack([linear, target - linear @ middle])
+    return np.asarray(np.column_stack([linear, target - linear @ middle]), np.float64)
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _curves(photometry: Photometry) -> UInt8Array:
     """One look-up table per channel: (1, 256, 3) uint8."""
     grey = (np.arange(256) / 255.0) ** photometry.gamma * 255 * photometry.gain
     table = (grey + photometry.offset)[:, None] * np.array(photometry.balance)
-    return np.clip(table, 0, 255).astype(np.uint8)[None]
+    return np.asarray(np.clip(table, 0, 255)[None], np.uint8)
 
 
 def _sum(

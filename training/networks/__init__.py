@@ -1,0 +1,1 @@
+"""Networks: picture in, logits out; they hold nothing between calls."""

@@ -13,7 +13,7 @@ _STD = (58.395, 57.12, 57.375)
 class Normalise(nn.Module):
     """Turns a camera's picture into what convolutions like; part of every exported graph.
 
-    Shape: in (N, H, W, 3) uint8 RGB, out (N, 3, H, W) float32 of about zero mean and unit variance.
+    Shape: in (N, H, W, 3) uint8 RGB, out (N, 3, H, W) float32, about zero mean, unit variance.
     """
 
     mean: Tensor

@@ -173,13 +173,8 @@ class MobileNetV2(nn.Module):
         self.context_channels = inputs
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        detail = x
-        for layer in self.features[: self._DETAIL_BLOCK + 1]:
-            detail = layer(detail)
-        context = detail
-        for layer in self.features[self._DETAIL_BLOCK + 1 :]:
-            context = layer(context)
-        return detail, context
+        detail: Tensor = self.features[: self._DETAIL_BLOCK + 1](x)
+        return detail, self.features[self._DETAIL_BLOCK + 1 :](detail)
 
 
 def _round8(channels: float) -> int:

@@ -1,0 +1,181 @@
+"""Turn a checkpoint into an engine that says what it is.
+
+  python -m training.export runs/clear/last.pt --out engines/clear.onnx
+
+The module that was trained is what is exported, picture in, logits out. The engine is refused if
+ONNX Runtime and PyTorch disagree on it. Its scores are measured here, on CamVid's test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+
+from adverse_perception import __version__
+from adverse_perception.inference import EngineMetadata, load_engine, write_metadata
+from training.checkpoints import Checkpoint, open_checkpoint
+from training.datasets import TERMS, Pack, data_folder, open_pack
+from training.evaluate import evaluate
+from training.network_engine import OUTPUT_OF_ROLE, NetworkEngine, describe_engine
+from training.recipes import Recipe
+from training.samples import REAL_WEATHER
+
+OPSET = 17
+TOLERANCE = 1e-3
+"""Largest difference between the two runtimes, relative to the largest logit."""
+_SUBNORMAL = 1e-30
+STAND_IN = "stands in on the rain, fog and night routes until these have networks of their own"
+
+
+class ExportError(ValueError):
+    """The engine would not be what was trained."""
+
+
+def export(checkpoint: Checkpoint, out: Path, scores: Mapping[str, float]) -> EngineMetadata:
+    """Write the engine aside, check it, describe it, and only then give it its name.
+
+    Args:
+        checkpoint: the trained network with its recipe.
+        out: the engine file.
+        scores: what it scored, by weather.
+
+    Raises:
+        ExportError: ONNX Runtime disagrees with PyTorch.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        aside = Path(folder) / out.name
+        write_onnx(checkpoint.recipe, checkpoint.network, aside)
+        metadata = write_metadata(aside, describe(checkpoint, scores))
+        compare(checkpoint, aside)
+        aside.replace(out)
+    return metadata
+
+
+def write_onnx(recipe: Recipe, network: nn.Module, path: Path) -> None:
+    """The network as an ONNX graph whose height and width are free."""
+    network = flushed(network).eval()
+    height, width = recipe.size
+    output = OUTPUT_OF_ROLE[recipe.role]
+    free = {"image": {1: "height", 2: "width"}}
+    if recipe.role == "segmentation":
+        free[output] = {2: "rows", 3: "columns"}
+    torch.onnx.export(
+        network,
+        (torch.zeros(1, height, width, 3, dtype=torch.uint8),),
+        str(path),
+        input_names=["image"],
+        output_names=[output],
+        dynamic_axes=free,
+        opset_version=OPSET,
+        dynamo=False,
+    )
+
+
+def flushed(network: nn.Module) -> nn.Module:
+    """Tiny weights become zero: subnormal products cost a CPU forty times as much."""
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            if value.is_floating_point():
+                value[value.abs() < _SUBNORMAL] = 0
+    return network
+
+
+def describe(checkpoint: Checkpoint, scores: Mapping[str, float]) -> EngineMetadata:
+    """The engine's description of itself: what it learnt from, on whose terms, and how well."""
+    recipe = checkpoint.recipe
+    learnt_from = list(recipe.data)
+    if recipe.role == "weather":
+        learnt_from += sorted({pack for pack, _ in REAL_WEATHER.values()})
+    return replace(
+        describe_engine(recipe),
+        training_data=tuple({"name": name, "terms": TERMS[name]} for name in learnt_from),
+        scores=dict(scores),
+        exported_with={
+            "adverse_perception": __version__,
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "opset": str(OPSET),
+            "step": str(checkpoint.step),
+        },
+        notes=STAND_IN if recipe.name.startswith("all_weather") else "",
+    )
+
+
+def compare(checkpoint: Checkpoint, path: Path) -> None:
+    """Both runtimes on the same pictures, at the engine's size and at another.
+
+    Raises:
+        ExportError: they differ by more than `TOLERANCE`.
+    """
+    torch_engine = NetworkEngine(checkpoint.recipe, checkpoint.network)
+    engine = load_engine(path)
+    output = OUTPUT_OF_ROLE[checkpoint.recipe.role]
+    rng = np.random.default_rng(0)
+    height, width = checkpoint.recipe.size
+    for shape in ((height, width, 3), (height // 16 * 8, width // 16 * 24, 3)):
+        image = rng.integers(0, 256, shape, np.uint8)
+        expected, found = torch_engine.run(image)[output], engine.run(image)[output]
+        difference = float(np.abs(expected - found).max() / np.abs(expected).max())
+        if difference > TOLERANCE:
+            raise ExportError(
+                f"{path.name}: expected ONNX Runtime {onnxruntime.__version__} within {TOLERANCE} "
+                f"of PyTorch at {shape}, found {difference:.2g}; the graph is not the network"
+            )
+
+
+def measure(checkpoint: Checkpoint, pack: Pack) -> dict[str, float]:
+    """MIoU of a segmentation network in every weather, or accuracy of the classifier."""
+    engine = NetworkEngine(checkpoint.recipe, checkpoint.network)
+    if checkpoint.recipe.role == "weather":
+        return {"accuracy": round(float(evaluate(engine, pack)["accuracy"]), 4)}
+    weathers = {"clear": None, "rain": "rain", "fog": "fog", "night": "night"}
+    return {
+        name: round(float(evaluate(engine, pack, weather)["miou"]), 4)
+        for name, weather in weathers.items()
+    }
+
+
+def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, help="of training.train, e.g. runs/clear/last.pt")
+    parser.add_argument("--out", type=Path, required=True, help="the engine file to write")
+    parser.add_argument("--data", type=Path, help="labelled folder to score on (default: camvid)")
+    parser.add_argument("--no-scores", action="store_true", help="leave them out")
+    return parser.parse_args(given)
+
+
+def main(given: list[str] | None = None) -> int:
+    """Export as told; returns the exit code."""
+    arguments = arguments_of(given)
+    try:
+        checkpoint = open_checkpoint(arguments.checkpoint)
+        scores: dict[str, float] = {}
+        if not arguments.no_scores:
+            pack = open_pack(arguments.data or data_folder() / "camvid", "test")
+            scores = measure(checkpoint, pack)
+        metadata = export(checkpoint, arguments.out, scores)
+    except ValueError as error:
+        print(f"training.export: {error}", file=sys.stderr)
+        return 2
+    print(f"{arguments.out}: {metadata.name}, {metadata.scores or 'not scored'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
