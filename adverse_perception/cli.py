@@ -77,6 +77,14 @@ examples:
   adverse-perception replay drive.mcap --topic /front/image_raw --originals --out out
   adverse-perception replay drive --truth-topic /front/ground_truth --out out
 """
+_NODE = """\
+Start the ROS 2 node.
+
+Every word after `node` goes to ROS: parameters, remappings, log level. Needs rclpy: a ROS
+installation, or pip install "adverse-perception[ros]".
+
+  adverse-perception node --ros-args --params-file config/car.yaml
+"""
 _ENGINES_EXAMPLES = """\
 examples:
   adverse-perception engines list
@@ -90,8 +98,8 @@ Subparsers = argparse._SubParsersAction  # the type argparse gives no public nam
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0, or 1 after saying in one line what is wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["node"] and "--help" not in words and "-h" not in words:
-        return _node(words[1:])
+    if words[:1] == ["node"] and not {"-h", "--help"} & set(words):
+        return _node(words[1:])  # ROS reads its own arguments
     asked = _parser().parse_args(words)
     try:
         outcome = asked.command(asked)
@@ -134,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_segment(parts)
     _add_replay(parts)
     _add_engines(parts)
-    _add(parts, "node", "start the ROS 2 node; takes --ros-args", "", commands.segment)
+    _add(parts, "node", _NODE)
     return parser
 
 

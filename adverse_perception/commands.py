@@ -173,7 +173,7 @@ def _lost(drops: Drops) -> str:
 def _progress(items: Iterable[Item], total: int | None = None) -> Iterable[Item]:
     """Show a bar on a terminal, where tqdm is installed; nothing elsewhere."""
     try:
-        from tqdm import tqdm
+        from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         return items
     bar: Iterable[Item] = tqdm(items, total=total, unit="frame", leave=False, disable=None)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from adverse_perception import kernels
 from adverse_perception.frames import UInt8Array
 from adverse_perception.inference import (
     Engine,
@@ -142,8 +143,6 @@ def _timed_run(engine: Engine, picture: UInt8Array) -> dict[str, float]:
     inferred = time.perf_counter()
     times = {"infer": (inferred - start) * 1e3}
     if "logits" in outputs:
-        from adverse_perception import kernels  # compiled code: only where it is used
-
         kernels.label(outputs["logits"], *picture.shape[:2])
         times["label"] = (time.perf_counter() - inferred) * 1e3
     return times
