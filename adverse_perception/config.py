@@ -174,7 +174,7 @@ def checked(declared: Field[Any], value: Any) -> Any:
         value = tuple(value)
     if type(value) is not kind or not _allowed(declared.metadata, value):
         raise ConfigError(
-            f"{declared.name}: expected {_wanted(declared)}, found {value!r}"
+            f"{declared.name}: expected {wanted(declared)}, found {value!r}"
             f" ({declared.metadata['description']})"
         )
     return value
@@ -189,7 +189,8 @@ def _allowed(limits: Mapping[str, Any], value: Any) -> bool:
     return bool(above and below)
 
 
-def _wanted(declared: Field[Any]) -> str:
+def wanted(declared: Field[Any]) -> str:
+    """What a knob takes, in words."""
     limits = declared.metadata
     if limits["choices"]:
         return "one of " + ", ".join(limits["choices"])
