@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from adverse_perception.config import AUTO, PipelineConfig
 from adverse_perception.frames import Condition, Frame, UInt8Array, Weather
-from adverse_perception.inference import Engine
+from adverse_perception.inference import Engine, EngineError
 
 _ORDER = tuple(Weather)
 _STILL_S = 1 / 30
@@ -140,5 +140,7 @@ def _probabilities(engine: Engine, image: UInt8Array) -> NDArray[np.float64]:
     size = engine.metadata.input_width, engine.metadata.input_height
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     scores = engine.run(np.asarray(small, np.uint8))["scores"].astype(np.float64)
+    if not np.isfinite(scores).all():
+        raise EngineError(f"engine {engine.name}: expected finite scores, found {scores.tolist()}")
     weights = np.exp(scores - scores.max())
     return np.asarray(weights / weights.sum())

@@ -35,7 +35,7 @@ class Engine(Protocol):
         """Run the network on one picture.
 
         Args:
-            image: (H, W, 3) uint8 RGB; H and W multiples of 16 for segmentation.
+            image: (H, W, 3) uint8 RGB; H and W multiples of 8 for segmentation.
 
         Returns:
             Every output by name without the batch axis: `logits` (K, H/4, W/4) float32, or

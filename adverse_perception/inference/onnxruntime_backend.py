@@ -66,6 +66,6 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.log_severity_level = _QUIET
     # Spinning workers take the core the rest of the node needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Subnormal weights make a network forty times slower.
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # Not session.set_denormal_as_zero: it changes the arithmetic of whatever thread happens to
+    # make the first session, and of no other. Export flushes subnormal weights instead.
     return options
