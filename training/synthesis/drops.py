@@ -15,7 +15,8 @@ import numpy as np
 from adverse_perception.frames import Float32Array, UInt8Array
 
 _HEIGHT, _WIDTH = 384, 512
-_PATTERNS = 8
+_PATTERNS = 4
+_SHAPES = 24
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Drops:
     """Water on the windscreen.
 
     Attributes:
-        count: resting drops in view; made in steps of a factor 1.5.
-        radius: of a typical drop, share of the picture's width; in steps of a factor 1.3.
+        count: resting drops in view; in steps of a factor 1.7.
+        radius: of a typical drop, share of the picture's width; in steps of a factor 1.4.
         sliding: share of further drops that run down the glass, 0 to 1.
         slide: speed of those, picture heights per second.
         defocus: blur of the drops, share of the picture's width; 0 = the camera sees them sharply.
@@ -48,7 +49,7 @@ def draw_drops(rng: np.random.Generator, strength: float) -> Drops:
     radius = float(np.exp(rng.uniform(np.log(0.004), np.log(0.016))))
     crowd = (0.008 / radius) ** 1.3
     return Drops(
-        count=int(np.clip(25 * 22.0**strength * crowd, 6, 900)),
+        count=int(np.clip(25 * 22.0**strength * crowd, 6, 600)),
         radius=radius,
         sliding=float(rng.uniform(0, 0.5)),
         slide=float(rng.uniform(0.03, 0.4)),
@@ -95,16 +96,17 @@ def _pixels(width: int, height: int) -> tuple[Float32Array, Float32Array]:
 
 def _sheets(shape: tuple[int, int], drops: Drops, time_s: float) -> UInt8Array:
     """The resting and the sliding drops together: (H, W, 4) uint8 look x, y, opacity, shade."""
-    radius = 0.004 * 1.3 ** round(np.log(drops.radius / 0.004) / np.log(1.3))
-    count = round(1.5 ** round(np.log(drops.count) / np.log(1.5)))
-    sheet = _sheet(drops.seed % _PATTERNS, count, radius)
+    radius, count = 0.004 * _rounded(drops.radius / 0.004, 1.4), round(_rounded(drops.count, 1.7))
+    place = np.random.default_rng(drops.seed).integers(0, (_HEIGHT, _WIDTH))
+    sheet = np.roll(_sheet(drops.seed % _PATTERNS, count, radius), place, axis=(0, 1))
     if drops.sliding > 0:
-        few = round(1.5 ** round(np.log(max(2, count * drops.sliding * 0.3)) / np.log(1.5)))
-        runs = _sheet(drops.seed % _PATTERNS + _PATTERNS, few, 1.3 * radius)
+        few = round(_rounded(max(2.0, count * drops.sliding * 0.3), 1.7))
         # Drops stick, then run: the slow wave never makes them climb.
-        moved = drops.slide * (time_s + 0.9 * np.sin(time_s))
-        runs = np.roll(runs, int(moved * _HEIGHT) % _HEIGHT, axis=0)
-        sheet = np.where(runs[..., 2:3] > sheet[..., 2:3], runs, sheet)
+        moved = drops.slide * (time_s + 0.9 * np.sin(time_s)) * _HEIGHT
+        runs = _sheet(drops.seed % _PATTERNS + _PATTERNS, few, 1.3 * radius)
+        runs = np.roll(runs, (int(moved) - place[0], place[1]), axis=(0, 1))
+        front = cv2.compare(runs[..., 2], sheet[..., 2], cv2.CMP_GT)
+        sheet = cv2.copyTo(runs, front, sheet)
     if drops.mirrored:
         sheet = sheet[:, ::-1].copy()
         sheet[..., 0] = 255 - sheet[..., 0]
@@ -113,27 +115,42 @@ def _sheets(shape: tuple[int, int], drops: Drops, time_s: float) -> UInt8Array:
     return cv2.resize(sheet, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
-@lru_cache(maxsize=64)
+def _rounded(value: float, step: float) -> float:
+    """To a power of `step`, so that few sheets are ever made."""
+    return float(step ** round(np.log(value) / np.log(step)))
+
+
+@lru_cache(maxsize=48)
 def _sheet(pattern: int, count: int, radius: float) -> UInt8Array:
-    """Drops of many sizes: (384, 512, 4) uint8, the top and the bottom edge joined."""
+    """Drops of many sizes: (384, 512, 4) uint8, opposite edges joined."""
     rng = np.random.default_rng(pattern * 7 + count)
     sheet = np.zeros((_HEIGHT, _WIDTH, 4), np.uint8)
     sheet[..., :2] = 128
-    for _ in range(count):
-        size = float(np.clip(radius * _WIDTH * rng.lognormal(-0.35, 0.55), 1.2, 0.05 * _WIDTH))
-        stamp = _drop(rng, size)
-        high, wide = stamp.shape[:2]
-        left = int(rng.integers(_WIDTH - wide))
-        rows = (int(rng.integers(_HEIGHT)) + np.arange(high)) % _HEIGHT
-        window = sheet[rows, left : left + wide]
-        sheet[rows, left : left + wide] = np.where(
-            stamp[..., 2:3] > window[..., 2:3], stamp, window
-        )
+    sizes = (radius * _WIDTH * rng.lognormal(-0.35, 0.55, count)).clip(1.2, 0.05 * _WIDTH)
+    steps = np.round(np.log(sizes) / np.log(1.15)).astype(int)
+    shapes, tops, lefts = rng.integers(0, [[_SHAPES], [_HEIGHT], [_WIDTH]], (3, count))
+    for step, shape, top, left in zip(
+        steps.tolist(), shapes.tolist(), tops.tolist(), lefts.tolist(), strict=True
+    ):
+        stamp = _drop(shape, step)
+        for y in (top, top - _HEIGHT):  # what leaves at one edge enters at the other
+            for x in (left, left - _WIDTH):
+                _paste(sheet, stamp, y, x)
     return sheet
 
 
-def _drop(rng: np.random.Generator, radius: float) -> UInt8Array:
-    """One drop, somewhat egg-shaped and uneven: (h, w, 4) uint8."""
+def _paste(sheet: UInt8Array, stamp: UInt8Array, y: int, x: int) -> None:
+    """Put the stamp where it is more opaque than what is there."""
+    cut = stamp[max(0, -y) : _HEIGHT - y, max(0, -x) : _WIDTH - x]
+    if cut.size:
+        window = sheet[max(y, 0) : y + len(stamp), max(x, 0) : x + len(stamp)]
+        np.copyto(window, cut, where=cut[..., 2:3] > window[..., 2:3])
+
+
+@lru_cache(maxsize=1024)
+def _drop(shape: int, step: int) -> UInt8Array:
+    """One drop of 1.15^step pixels radius, egg-shaped and uneven: (h, h, 4) uint8."""
+    rng, radius = np.random.default_rng(shape), 1.15**step
     reach = int(np.ceil(1.5 * radius)) + 2
     v, u = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32) / radius
     tilt = rng.normal(0, 0.25)

@@ -16,12 +16,14 @@ from training.synthesis.scene import FOCAL, class_mask
 Colour = tuple[float, float, float]
 
 LAMP_COLOURS: dict[str, Colour] = {
-    "sodium": (1.0, 0.6, 0.22),
+    "sodium": (1.0, 0.58, 0.2),
     "tungsten": (1.0, 0.78, 0.5),
     "warm_led": (1.0, 0.87, 0.68),
     "led": (0.95, 1.0, 1.04),
     "mercury": (0.82, 1.0, 0.9),
 }
+_WARM = np.array([1.0, 0.72, 0.4], np.float32)
+_COOL = np.array([0.95, 0.95, 0.9], np.float32)
 _NEON: tuple[Colour, ...] = (
     (1.0, 0.2, 0.25), (0.2, 0.5, 1.0), (0.3, 1.0, 0.5), (1.0, 0.3, 0.9), (1.0, 0.9, 0.7)
 )  # fmt: skip
@@ -59,7 +61,8 @@ def street_lamps(seed: int, horizon: float, spacing_m: float, colour: Colour) ->
             x = 0.5 + FOCAL * side * aside / distance
             y = horizon - FOCAL * 4 / 3 * (mast - CAMERA_HEIGHT_M) / distance
             if 0 < x < 1 and 0 < y < 1:
-                lamps.append(Lamp(x, y, FOCAL * 0.09 / distance + 0.0006, colour, 6.0))
+                power = 6.0 * min(1.0, 45.0 / distance)
+                lamps.append(Lamp(x, y, FOCAL * 0.055 / distance + 0.0006, colour, power))
     return lamps
 
 
@@ -103,14 +106,14 @@ def lit_windows(image: UInt8Array, houses: Float32Array, seed: int, share: float
     height, width = houses.shape
     rng = np.random.default_rng(seed)
     grid = (int(rng.integers(14, 30)), int(rng.integers(18, 44)))
-    lit = (rng.random(grid) < share) * rng.uniform(0.15, 1.0, grid)
-    hue = rng.uniform(0, 1, (*grid, 1))
-    cells = lit[..., None] * ((1 - hue) * [1.0, 0.72, 0.4] + hue * [0.95, 0.95, 0.9])
+    lit = (rng.random(grid) < share) * rng.uniform(0.15, 1.0, grid).astype(np.float32)
+    hue = rng.random((*grid, 1), dtype=np.float32)
+    cells = lit[..., None] * ((1 - hue) * _WARM + hue * _COOL)
     neon = rng.random(grid) < 0.12 * share
     cells[neon] = np.array(_NEON)[rng.integers(len(_NEON), size=int(neon.sum()))]
     full = cv2.resize(cells.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     luma = image[..., 1].astype(np.float32)
-    pane = np.clip((cv2.blur(luma, (15, 15)) - luma) / 30.0 + 0.1, 0.0, 1.0) * houses
+    pane = np.clip((cv2.blur(luma, (9, 9)) - luma) / 25.0 + 0.15, 0.0, 1.0) * houses
     full *= cv2.merge([pane, pane, pane])
     return full
 

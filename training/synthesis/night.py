@@ -42,7 +42,7 @@ class Night:
         traffic: share of vehicles with lights on.
         bloom: scattered light around lamps.
         mean_luma: mean display value the camera's exposure aims at, 0 to 255.
-        saturation: colour left, 0 to 1.
+        saturation: colour left in what is lit, 0 to 1.
         seed: places of lamps and windows.
     """
 
@@ -76,7 +76,7 @@ class _Kind:
 
 _KINDS = {
     "dusk": _Kind((15, 50), (0, 10), (0.05, 0.3), (0.3, 0.9), (55, 95), (0.75, 0.9, 1.15)),
-    "city": _Kind((2, 7), (12, 45), (0.15, 0.6), (0.01, 0.09), (42, 85), (1.0, 0.85, 0.7)),
+    "city": _Kind((1, 5), (12, 45), (0.15, 0.6), (0.003, 0.05), (42, 85), (1.0, 0.85, 0.7)),
     "suburb": _Kind((0.3, 2), (5, 15), (0.03, 0.2), (0.003, 0.05), (22, 55), (1.0, 0.85, 0.7)),
     "unlit": _Kind((0.02, 0.4), (0, 0), (0.0, 0.06), (0.0, 0.01), (5, 28), (0.8, 0.9, 1.1)),
 }
@@ -93,7 +93,7 @@ def draw_night(rng: np.random.Generator, strength: float, kind: str | None = Non
         return float(rng.uniform(*bounds))
 
     street = LAMP_COLOURS[list(LAMP_COLOURS)[int(rng.choice(5, p=[0.4, 0.22, 0.2, 0.13, 0.05]))]]
-    balance = rng.uniform(0.0, 0.45)  # how far the camera corrects the lamps' colour
+    balance = rng.uniform(0.0, 0.35)  # how far the camera corrects the lamps' colour
     sky = np.array(ranges.ambient) * (0.5 + 0.5 * np.array(street)) * between(ranges.sky)
     return Night(
         ambient_lux=between(ranges.ambient_lux),
@@ -108,7 +108,7 @@ def draw_night(rng: np.random.Generator, strength: float, kind: str | None = Non
         traffic=float(rng.uniform(0.2, 0.9)),
         bloom=float(rng.uniform(0.1, 1.0) ** 2),
         mean_luma=between(ranges.mean_luma),
-        saturation=float(rng.uniform(0.55, 1.0)),
+        saturation=float(rng.uniform(0.4, 1.0)),
         seed=int(rng.integers(1 << 30)),
     )
 
@@ -138,58 +138,72 @@ def render_night(
     horizon = 0.45 if labels is None else horizon_of(labels)
     half = (width // 2, height // 2)
     near = cv2.resize(depth_m, half, interpolation=cv2.INTER_NEAREST)
-    lux = _illumination(night, near, horizon)
-    paint = to_light(even_out(image, 0.55))
+    lux, above = _illumination(night, near, horizon)
+    paint = to_light(cv2.transform(even_out(image, 0.55), _pale(night.saturation)))
     sky = sky_matte(image, depth_m, labels)
     light = paint * cv2.resize(lux, (width, height), interpolation=cv2.INTER_LINEAR)
     light = cv2.blendLinear(_night_sky(night, height, width, horizon), light, sky, 1.0 - sky)
     if night.windows > 0:
-        light += 12.0 * night.windows**0.5 * _windows(image, depth_m, night, labels)
+        shops = 1.0 + 2.5 * ((above > 0.3) & (above < 3.8)).astype(np.float32)
+        small = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+        light += cv2.resize(_windows(small, near, night, labels, shops), (width, height))
     exposure = _exposure(light, night)
     light *= exposure
     lamps = list(lights) or _lamps(night, horizon, labels)
     light += cv2.resize(glow(half[::-1], lamps, night.bloom, night.seed), (width, height))
-    return _develop(light, night)
+    return to_image(light)
 
 
-def _illumination(night: Night, depth_m: Float32Array, horizon: float) -> Float32Array:
-    """Light falling on every pixel's surface: (h, w, 3) float32 lux."""
+def _illumination(
+    night: Night, depth_m: Float32Array, horizon: float
+) -> tuple[Float32Array, Float32Array]:
+    """Light on every pixel's surface, (h, w, 3) float32 lux, and its height, (h, w) metres."""
     height, width = depth_m.shape
-    y, x = np.ogrid[:height, :width]
-    across = ((x + 0.5) / width - 0.5) / FOCAL
-    down = ((y + 0.5) / height - horizon) * height / width / FOCAL
+    x, y = (np.arange(size, dtype=np.float32) + 0.5 for size in (width, height))
+    across = (x[None, :] / width - 0.5) / FOCAL
+    down = (y[:, None] / height - horizon) * height / width / FOCAL
     aside, above = across * depth_m, CAMERA_HEIGHT_M - down * depth_m
     # Low beam: a wide flat cone, cut off just under the horizon, falling with the square.
     cone = np.exp(-((across / 0.42) ** 2)) * (0.08 + 0.92 / (1.0 + np.exp(-(down - 0.015) / 0.02)))
     beam = night.beam_candela * cone / np.maximum(depth_m, 6.0) ** 2
     beam *= np.where(above < 0.3, 0.35, 1.0)  # the road lies almost along the beam
     phase = (depth_m / night.spacing_m + night.seed % 97 / 97.0) % 1.0 - 0.5
-    pool = 0.3 + np.exp(-((phase / 0.2) ** 2))
+    pool = 0.18 + np.exp(-((phase / 0.2) ** 2))
     reach = np.exp(
         -np.maximum(above - 5.0, 0.0) / 3.0 - np.maximum(np.abs(aside) - 6.0, 0.0) / 9.0
     )
     street = night.street_lux * pool * reach
     layers = ((night.ambient_lux, night.ambient), (street, night.street), (beam, night.beam))
     channels = [sum(lux * colour[c] for lux, colour in layers) for c in range(3)]
-    return cv2.merge([np.asarray(channel, np.float32) for channel in channels])
+    return cv2.merge([np.asarray(channel, np.float32) for channel in channels]), above
 
 
 def _night_sky(night: Night, height: int, width: int, horizon: float) -> Float32Array:
     """Glow of the town on the sky, strongest at the horizon: (H, W, 3) float32 lux."""
     white = night.ambient_lux + 0.6 * night.street_lux + 1.0
-    rows = (np.arange(height, dtype=np.float32)[:, None] / max(1.0, horizon * height)).clip(0, 1)
-    field = (0.35 + 0.65 * rows**1.5) * (0.6 + 0.8 * clouds((height, width), night.seed, 0.4))
-    return cv2.merge([(field * (white * channel)).astype(np.float32) for channel in night.sky])
+    rows = (np.arange(0, height, 4, dtype=np.float32) / max(1.0, horizon * height)).clip(0, 1)
+    shape = (len(rows), width // 4)
+    field = (0.35 + 0.65 * rows[:, None] ** 1.5) * (0.6 + 0.8 * clouds(shape, night.seed, 0.4))
+    return cv2.resize(
+        cv2.merge([field * (white * channel) for channel in night.sky]), (width, height)
+    )
 
 
 def _windows(
-    image: UInt8Array, depth_m: Float32Array, night: Night, labels: UInt8Array | None
+    image: UInt8Array,
+    depth_m: Float32Array,
+    night: Night,
+    labels: UInt8Array | None,
+    shops: Float32Array,
 ) -> Float32Array:
+    """Light out of houses, more of it at street level: (H, W, 3) float32 lux."""
     if labels is not None:
-        houses = class_mask(labels, "building")
+        small = cv2.resize(labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        houses = class_mask(small, "building")
     else:
         houses = ((depth_m > 6.0) & (depth_m < 150.0)).astype(np.float32)
-        houses[int(0.5 * len(houses)) :] = 0.0
+        houses[len(houses) // 2 :] = 0.0
+    houses *= shops * np.float32(12.0 * night.windows**0.5)
     return lit_windows(image, houses, night.seed, night.windows)
 
 
@@ -209,8 +223,7 @@ def _lamps(night: Night, horizon: float, labels: UInt8Array | None) -> list[Lamp
     return lamps
 
 
-def _develop(light: Float32Array, night: Night) -> UInt8Array:
-    """Less colour in little light, and a soft shoulder instead of hard white."""
-    grey = (1 - night.saturation) * np.array([0.3, 0.55, 0.15], np.float32)
-    light = cv2.transform(light, night.saturation * np.eye(3, dtype=np.float32) + grey)
-    return to_image(np.maximum(light, 0.0, out=light))
+def _pale(saturation: float) -> Float32Array:
+    """Colour matrix: in little light the eye and the camera see less colour; lamps keep theirs."""
+    grey = (1 - saturation) * np.array([0.3, 0.55, 0.15], np.float32)
+    return np.asarray(saturation * np.eye(3) + grey, np.float32)

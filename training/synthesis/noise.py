@@ -58,11 +58,16 @@ def wrapped(
     """
     height, width = shape
     small = (max(1, -(-width // fine)), max(1, -(-height // fine)))
-    scaled = matrix.copy()
+    scaled = matrix.astype(np.float64)
     scaled[:, :2] *= fine
-    scaled[:, 2] %= tile.shape[0]
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    field = cv2.warpAffine(tile, scaled, small, flags=flags, borderMode=cv2.BORDER_WRAP)
+    corners = np.array([[0, 0, 1], [small[0], 0, 1], [0, small[1], 1], [small[0], small[1], 1]])
+    reach = corners @ scaled.T
+    first = np.floor(reach.min(axis=0)).astype(int) - 1
+    last = np.ceil(reach.max(axis=0)).astype(int) + 2
+    columns, rows = (np.arange(first[i], last[i]) % tile.shape[1 - i] for i in (0, 1))
+    patch = tile.take(rows, axis=0).take(columns, axis=1)  # warpAffine's own wrapping is slow
+    scaled[:, 2] -= first
+    field = cv2.warpAffine(patch, scaled, small, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     return field if fine == 1 else cv2.resize(field, (width, height))
 
 

@@ -43,7 +43,7 @@ def draw_overcast(rng: np.random.Generator, strength: float) -> Overcast:
     level = 225 - 90 * strength * rng.uniform(0.3, 1.2)
     cold = rng.uniform(-0.02, 0.07)
     return Overcast(
-        gain=float(1.0 - 0.4 * strength * rng.uniform(0.2, 1.2)),
+        gain=float(1.0 - 0.32 * strength * rng.uniform(0.2, 1.2)),
         saturation=float(rng.uniform(0.35, 0.95 - 0.35 * strength)),
         shadow_fill=float(rng.uniform(0.3, 0.7)),
         sky=tint(rng, (level * 0.97, level, level * (1 + cold)), 0.06),

@@ -64,15 +64,6 @@ def class_mask(labels: UInt8Array, *names: str) -> Float32Array:
     return cv2.LUT(labels, table)
 
 
-def sky_mask(depth_m: Float32Array, labels: UInt8Array | None) -> Float32Array:
-    """Sky with a soft edge: (H, W) float32, 0 to 1."""
-    if labels is not None:
-        hard = class_mask(labels, "sky")
-    else:
-        hard = (depth_m > 0.9 * SKY_M).astype(np.float32)
-    return cv2.blur(hard, (3, 3))
-
-
 def sky_matte(image: UInt8Array, depth_m: Float32Array, labels: UInt8Array | None) -> Float32Array:
     """Sky by pixel, also where it shines through branches and past a coarse outline.
 
@@ -81,21 +72,36 @@ def sky_matte(image: UInt8Array, depth_m: Float32Array, labels: UInt8Array | Non
     Returns:
         (H, W) float32, 0 to 1.
     """
-    hard = sky_mask(depth_m, labels)
+    hard = _sky(depth_m, labels)
     small = cv2.resize(hard, (48, 36), interpolation=cv2.INTER_AREA)
-    if float(small.max()) < 0.05:
-        return hard
-    mixed = cv2.resize(image, (48, 36), interpolation=cv2.INTER_AREA).astype(np.float32)
-    weight = cv2.GaussianBlur(small**2, (0, 0), 3.0) + 1e-4
-    spread = cv2.GaussianBlur(mixed * (small**2)[..., None], (0, 0), 3.0) / weight[..., None]
-    typical = cv2.resize(spread.clip(0, 255).astype(np.uint8), image.shape[1::-1])
+    if small.max() < 20:
+        return cv2.blur(hard, (3, 3)) * np.float32(1 / 255)
+    weight = (small * np.float32(1 / 255)) ** 2
+    mixed = cv2.resize(image, (48, 36), interpolation=cv2.INTER_AREA) * weight[..., None]
+    spread = cv2.GaussianBlur(mixed, (0, 0), 3.0)
+    spread /= cv2.GaussianBlur(weight, (0, 0), 3.0)[..., None] + 1e-4
+    typical = cv2.resize(cv2.convertScaleAbs(spread), image.shape[1::-1])
     unlike = cv2.transform(cv2.absdiff(image, typical), np.full((1, 3), 1 / 3, np.float32))
-    alike = np.clip(1.5 - unlike.astype(np.float32) / 40.0, 0.0, 1.0)
+    alike = cv2.LUT(unlike, _ALIKE)
     seam = cv2.dilate(hard, np.ones((7, 7), np.uint8))
     if labels is not None:
         wide = cv2.resize(cv2.dilate(small, np.ones((3, 3), np.uint8)), image.shape[1::-1])
-        seam = np.maximum(seam, (wide > 0.05) * class_mask(labels, "tree", "pole"))
-    return np.maximum(hard, seam * alike)
+        lace = cv2.LUT(labels, _LACE)
+        seam = cv2.max(seam, cv2.bitwise_and(lace, cv2.compare(wide, 12, cv2.CMP_GT)))
+    matte = cv2.max(cv2.blur(hard, (3, 3)), cv2.bitwise_and(seam, alike))
+    return matte * np.float32(1 / 255)
+
+
+_ALIKE = np.clip(382.0 - np.arange(256) * (255.0 / 40.0), 0, 255).astype(np.uint8)
+_LACE = np.zeros(256, np.uint8)
+_LACE[[CLASS_ID["tree"], CLASS_ID["pole"]]] = 255
+
+
+def _sky(depth_m: Float32Array, labels: UInt8Array | None) -> UInt8Array:
+    """(H, W) uint8, 255 where there is sky."""
+    if labels is not None:
+        return cv2.compare(labels, CLASS_ID["sky"], cv2.CMP_EQ)
+    return cv2.compare(depth_m, 0.9 * SKY_M, cv2.CMP_GT)
 
 
 def road_mask(depth_m: Float32Array, labels: UInt8Array | None) -> Float32Array:

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
-from training.synthesis.noise import clouds, wrapped
+from training.synthesis.noise import clouds, grain, wrapped
 from training.synthesis.scene import FOCAL, class_mask, road_mask
 
 _TILE = 512
 _LAYERS_M = (1.5, 3.0, 6.0, 12.0, 25.0)
-_PATTERNS = 4
+_PATTERNS = 2
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class SnowCover:
 def draw_flakes(rng: np.random.Generator, strength: float) -> Flakes:
     """Draw a snowfall from a few flakes (0) to a blizzard (1)."""
     return Flakes(
-        density=float(0.08 * 60.0**strength * rng.uniform(0.7, 1.4)),
+        density=float(0.12 * 70.0**strength * rng.uniform(0.7, 1.4)),
         flake_mm=float(rng.uniform(3, 9)),
         exposure_s=float(np.exp(rng.uniform(np.log(1 / 400), np.log(1 / 30)))),
         wind_m_s=float(rng.normal(0, 1.5)),
@@ -90,20 +90,22 @@ def render_flakes(
 ) -> UInt8Array:
     """Let it snow between the camera and the scene: (H, W, 3) uint8 RGB."""
     shape = image.shape[:2]
-    total = np.zeros(shape, np.float32)
+    total = np.zeros(shape, np.uint8)
     nearest = float(depth_m.min())
     for number, distance in enumerate(_LAYERS_M):
-        layer = _layer(shape, snow, number, time_s)
-        if distance > nearest:
-            layer = cv2.multiply(layer, (depth_m > distance).astype(np.float32))
-        total += layer
-    share = np.minimum(total, 0.92, out=total)
+        layer, opacity = _layer(shape, snow, number, time_s)
+        if distance > nearest:  # what stands before the layer hides it
+            layer = cv2.bitwise_and(layer, cv2.compare(depth_m, distance, cv2.CMP_GT))
+        total = cv2.addWeighted(total, 1.0, layer, opacity, 0.0)
+    share = np.minimum(total, 235) * np.float32(1 / 255)
     light = np.full((*shape, 3), np.uint8(snow.brightness), np.uint8)
     return cv2.blendLinear(light, image, share, 1.0 - share)
 
 
-def _layer(shape: tuple[int, int], snow: Flakes, number: int, time_s: float) -> Float32Array:
-    """Opacity of one layer's flakes: (H, W) float32, 0 to 1."""
+def _layer(
+    shape: tuple[int, int], snow: Flakes, number: int, time_s: float
+) -> tuple[UInt8Array, float]:
+    """One layer's flakes, (H, W) uint8, and how opaque their 255 is."""
     pixels_per_m = FOCAL * shape[1] / _LAYERS_M[number]
     size = max(1.2, 0.001 * snow.flake_mm * pixels_per_m)
     blur = size + (0.004 * shape[1] if number == 0 else 0.0)  # the nearest are out of focus
@@ -112,45 +114,39 @@ def _layer(shape: tuple[int, int], snow: Flakes, number: int, time_s: float) -> 
     zoom = max(1.0, blur / 3.0)
     count = 14.0 * snow.density * 2.2**number * zoom
     tile = _flake_tile(
-        round(2 * blur / zoom) / 2,
+        float(_rounded(2 * blur / zoom)) / 2,
         _rounded(length / zoom),
         (snow.seed + number) % _PATTERNS,
-        _rounded(min(count, 12000)),
+        _rounded(min(count, 6000)),
     )
     angle = math.atan2(snow.wind_m_s, 1.2)
     fallen = speed * time_s * pixels_per_m / zoom
     start = np.random.default_rng(snow.seed + number).uniform(0, _TILE, 2)
     cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
     matrix = np.array([[cos, -sin, start[0]], [sin, cos, (start[1] - fallen) % _TILE]], np.float32)
-    opacity = (0.55, 0.8, 0.85, 0.75, 0.55)[number] * (size / (size + length)) ** 0.4
-    return wrapped(tile, shape, matrix) * np.float32(opacity / 255.0)
+    opacity = (0.55, 0.8, 0.85, 0.75, 0.55)[number] * (size / (size + 0.3 * length)) ** 0.4
+    return wrapped(tile, shape, matrix), opacity
 
 
 def _rounded(value: float) -> int:
-    """Steps of a quarter, so that few tiles are ever made."""
-    return max(1, round(1.25 ** round(math.log(max(value, 1.0), 1.25))))
+    """Steps of a half, so that few tiles are ever made."""
+    return max(1, round(1.5 ** round(math.log(max(value, 1.0), 1.5))))
 
 
 @lru_cache(maxsize=96)
 def _flake_tile(size: float, length: int, pattern: int, count: int) -> UInt8Array:
     """Flakes smeared along the columns, periodic: (512, 512) uint8 opacity."""
     rng = np.random.default_rng(1000 * pattern + count)
-    tile = np.zeros((_TILE, _TILE), np.uint8)
-    smear = length / 2
-    for x, y, scale, bright in rng.random((count, 4)).tolist():
-        radius = max(0.6, 0.5 * size * (0.5 + scale))
-        shade = int(255 * (0.35 + 0.65 * bright) * min(1.0, radius))
-        place = (int(x * _TILE * 8), int(y * _TILE * 8))
-        _spot(tile, place, (int(radius * 8), int((radius + smear) * 8)), shade)
-    return cv2.GaussianBlur(tile, (0, 0), max(0.5, 0.25 * size), borderType=cv2.BORDER_REFLECT)
-
-
-def _spot(tile: UInt8Array, place: tuple[int, int], axes: tuple[int, int], shade: int) -> None:
-    """One flake, repeated over the upper and lower edge so that the tile joins."""
-    for shift in (-8 * _TILE, 0, 8 * _TILE):
-        y = place[1] + shift
-        if -axes[1] <= y <= 8 * _TILE + axes[1]:
-            cv2.ellipse(tile, (place[0], y), axes, 0, 0, 360, shade, -1, cv2.LINE_AA, 3)
+    tile = np.zeros((_TILE, _TILE), np.float32)
+    columns, rows = rng.integers(0, _TILE, (2, count))
+    tile[rows, columns] = rng.uniform(0.3, 1.0, count)
+    edge = 16 + length
+    tile = cv2.copyMakeBorder(tile, edge, edge, 16, 16, cv2.BORDER_WRAP)
+    sigma = max(0.45, 0.4 * size)
+    tile = cv2.GaussianBlur(tile, (0, 0), sigma) * np.float32(2 * math.pi * sigma**2)
+    tile = cv2.boxFilter(tile, -1, (1, length), normalize=False)
+    tile *= np.float32(min(1.0, (2.5 * sigma + 1.0) / length))
+    return cv2.convertScaleAbs(np.minimum(tile[edge:-edge, 16:-16], 1.0), alpha=255.0)
 
 
 def render_snow_cover(
@@ -158,15 +154,20 @@ def render_snow_cover(
 ) -> UInt8Array:
     """Lay snow on the ground and on what stands there: (H, W, 3) uint8 RGB."""
     height, width = image.shape[:2]
-    depth = np.minimum(depth_m, 100.0)
+    half = (width // 2, height // 2)
+    small = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+    depth = np.minimum(cv2.resize(depth_m, half, interpolation=cv2.INTER_NEAREST), 100.0)
+    if labels is not None:
+        labels = cv2.resize(labels, half, interpolation=cv2.INTER_NEAREST)
     amount = _ground_snow(depth, snow, labels)
     if labels is not None:
-        amount = np.maximum(amount, _object_snow(image, depth, snow, labels))
-    relief = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    wide = cv2.resize(cv2.resize(relief, (40, 30), interpolation=cv2.INTER_AREA), (width, height))
-    bright = np.clip(0.86 + 0.16 * (relief - wide) / 64.0 + (wide - 110.0) / 1000.0, 0.5, 1.08)
+        amount = np.maximum(amount, _object_snow(small, depth, snow, labels))
+    luma = small[..., 1].astype(np.float32)
+    wide = cv2.resize(cv2.resize(luma, (40, 30), interpolation=cv2.INTER_AREA), half)
+    relief = 0.03 * grain(luma.shape, snow.seed) + (luma - wide) / 500.0 + (wide - 110.0) / 900.0
+    bright = cv2.resize(np.clip(0.9 + relief, 0.5, 1.08), (width, height))
     cover = cv2.merge([cv2.convertScaleAbs(bright, alpha=channel) for channel in snow.white])
-    share = np.minimum(cv2.blur(amount, (3, 3)), 0.97)
+    share = cv2.resize(cv2.blur(np.minimum(amount, 0.96), (3, 3)), (width, height))
     return cv2.blendLinear(cover, image, share, 1.0 - share)
 
 
@@ -174,16 +175,17 @@ def _ground_snow(
     depth_m: Float32Array, snow: SnowCover, labels: UInt8Array | None
 ) -> Float32Array:
     height, width = depth_m.shape
-    field = clouds((height, width), snow.seed, 1.5, stretch=3.0)
+    field = 0.6 * clouds((height, width), snow.seed, 0.8, stretch=3.0)
+    field += 0.4 * clouds((height, width), snow.seed + 1, 4.0, stretch=3.0)
     aside = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / (FOCAL * width) * depth_m
     offset = (snow.seed % 13 - 6) / 6.0
     wheel = np.abs(np.abs(np.mod(aside + offset, 3.5) - 1.75) - 0.8)  # two tracks in each lane
-    cleared = snow.tracks * np.clip(1.3 - wheel / 0.35, 0.0, 1.0)
-    street = np.clip((snow.road * 1.25 - 0.12 - field - 0.55 * cleared) * 4.0 + 0.5, 0.0, 1.0)
-    street *= min(1.0, 0.25 + snow.road)
+    cleared = snow.tracks * np.clip(1.4 - wheel / 0.45, 0.0, 1.0)
+    street = np.clip((1.3 * snow.road - 0.7 * cleared - 0.8 * field) * 1.8 + 0.25, 0.0, 1.0)
+    street *= min(1.0, 0.3 + snow.road)
     if labels is None:
         return street * road_mask(depth_m, labels)
-    open_ground = np.clip((snow.cover * 1.2 - field) * 5.0, 0.0, 1.0)
+    open_ground = np.clip((1.25 * snow.cover - field) * 2.5 + 0.1, 0.0, 1.0)
     low = np.arange(height)[:, None] > 0.55 * height
     meadow = class_mask(labels, "tree") * low
     ground = np.maximum(class_mask(labels, "pavement"), meadow)
@@ -197,13 +199,13 @@ def _object_snow(
     height = len(labels)
     rows = np.arange(height, dtype=np.float32)[:, None]
     amount = np.zeros(labels.shape, np.float32)
-    layers = (("car", 0.35), ("fence", 0.2), ("building", 0.25), ("sign_symbol", 0.1))
+    layers = (("car", 0.5), ("fence", 0.25), ("building", 0.7), ("sign_symbol", 0.12))
     for name, thick_m in layers:
         mask = class_mask(labels, name)
-        top = np.maximum.accumulate(np.where(mask > 0, -1.0, rows), axis=0)
+        top = np.maximum.accumulate(np.where(mask > 0, np.float32(-1e4), rows), axis=0)
         under = (rows - top) * depth_m / (FOCAL * labels.shape[1])  # metres below the edge
         amount = np.maximum(amount, mask * np.clip(1.5 - 1.5 * under / thick_m, 0.0, 0.9))
     twigs = clouds((height, labels.shape[1]), snow.seed + 1, 3.0)
     texture = cv2.convertScaleAbs(cv2.Sobel(image[..., 1], cv2.CV_16S, 0, 1), alpha=0.5)
-    branches = class_mask(labels, "tree") * (0.35 * twigs + texture.astype(np.float32) / 160.0)
+    branches = class_mask(labels, "tree") * (0.45 * twigs + texture.astype(np.float32) / 140.0)
     return np.maximum(amount, np.minimum(branches, 0.8)) * np.float32(snow.objects)

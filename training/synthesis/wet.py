@@ -46,17 +46,18 @@ def render_wet_road(
     height, width = image.shape[:2]
     ground = road_mask(depth_m, labels)
     mirror = cv2.resize(_mirror(image, ground, wet), (width, height))
+    small = (height // 2, width // 2)
     # Fresnel: water seen at a grazing angle, that is far away, mirrors most of the light.
-    grazing = np.clip(depth_m / 45.0, 0.12, 0.75)
-    shine = grazing * (0.25 + 0.75 * wet.wetness)
+    shine = cv2.resize(depth_m, small[::-1], interpolation=cv2.INTER_NEAREST) * np.float32(1 / 45)
+    shine = np.clip(shine, 0.12, 0.75) * np.float32(0.25 + 0.75 * wet.wetness)
     if wet.puddles > 0:
-        field = clouds((height, width), wet.seed, 0.8, stretch=3.0)
-        puddle = np.clip((wet.puddles - field) * 12.0, 0.0, 1.0)
-        shine += 0.35 * puddle
-    shine = np.minimum(shine, 0.85) * ground * wet.wetness
-    darker = 1.0 - (0.15 + 0.35 * wet.wetness) * ground
+        field = clouds(small, wet.seed, 0.8, stretch=3.0)
+        shine += 0.35 * np.clip((wet.puddles - field) * 12.0, 0.0, 1.0)
+    shine = np.minimum(shine, 0.85) * np.float32(wet.wetness)
+    share = cv2.multiply(cv2.resize(shine, (width, height)), ground)
+    darker = 1.0 - np.float32(0.12 + 0.28 * wet.wetness) * ground
     soaked = cv2.multiply(image, cv2.merge([darker, darker, darker]), dtype=cv2.CV_8U)
-    return cv2.blendLinear(mirror, soaked, shine, 1.0 - shine)
+    return cv2.blendLinear(mirror, soaked, share, 1.0 - share)
 
 
 def _mirror(image: UInt8Array, ground: Float32Array, wet: WetRoad) -> UInt8Array:
