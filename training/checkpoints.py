@@ -89,7 +89,9 @@ def recipe_from(described: Mapping[str, Any]) -> Recipe:
     """The recipe that a checkpoint carries."""
     values = dict(described)
     augmentation = dict(values.pop("augmentation"))
-    augmentation["scales"] = tuple(augmentation["scales"])
+    for key in ("scales", "strength"):
+        if key in augmentation:
+            augmentation[key] = tuple(augmentation[key])
     for key in ("size", "crop", "conditions"):
         values[key] = tuple(values[key])
     schedule = Schedule(**values.pop("schedule"))

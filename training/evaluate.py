@@ -31,7 +31,7 @@ from adverse_perception.segmenters import EngineSegmenter
 from training.checkpoints import open_checkpoint
 from training.datasets import Pack, data_folder, open_pack
 from training.network_engine import NetworkEngine
-from training.recipes import Recipe
+from training.recipes import NOTICEABLE, Recipe
 from training.synthesis import WEATHERS, degrade
 
 VALIDATION = ("camvid", "val")
@@ -73,7 +73,7 @@ def score(
 def weathered(image: UInt8Array, weather: str, number: int) -> UInt8Array:
     """The frame with that number in test weather: the same picture in every run."""
     rng = np.random.default_rng((TEST_SEED, number))
-    return degrade(image, weather, rng)
+    return degrade(image, weather, rng, strength=NOTICEABLE)
 
 
 def name_weather(engine: Engine, image: UInt8Array) -> Weather:

@@ -16,6 +16,10 @@ LABELLED = {"camvid": 0.45, "idd_lite": 0.27, "kitti_semantic": 0.13, "street": 
 """Packs and the share of the samples drawn from each; `street` is the renderer's."""
 
 
+NOTICEABLE = (0.25, 1.0)
+"""Strengths at which weather has a name; a thin haze or a drizzle is a clear day."""
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How much a training picture is changed.
@@ -25,14 +29,16 @@ class Augmentation:
         photometry: strength of the changes of exposure, colour, blur, noise and compression.
         weather: share of the pictures that get weather.
         conditions: which weather, and how often of those; `snow` counts as one of its own.
+        strength: range of the weather's strength, 0 (light) to 1 (heavy).
     """
 
     scales: tuple[float, float] = (0.9, 2.0)
     photometry: float = 0.8
     weather: float = 0.0
     conditions: Mapping[str, float] = field(
-        default_factory=lambda: {"rain": 0.35, "fog": 0.3, "night": 0.35}
+        default_factory=lambda: {"rain": 0.3, "fog": 0.25, "night": 0.3, "snow": 0.15}
     )
+    strength: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -115,14 +121,15 @@ _WEATHER = Recipe(
     "weather",
     "weather",
     _ALL,
-    Schedule(3000, batch=32, rate=2e-3),
+    Schedule(1400, batch=32, rate=2e-3, average=0.99),
     width=16,
-    size=(96, 128),
+    size=(144, 192),
     augmentation=Augmentation(
-        scales=(1.0, 1.4),
-        photometry=0.6,
+        scales=(1.0, 1.6),
+        photometry=0.4,
         weather=0.75,
         conditions={"rain": 1 / 3, "fog": 1 / 3, "night": 1 / 3},
+        strength=NOTICEABLE,
     ),
 )
 

@@ -116,7 +116,8 @@ def _changed(
 ) -> UInt8Array:
     photometry = augmentation.photometry
     if rng.random() < augmentation.weather:
-        image = degrade(image, _condition(augmentation, rng), rng, labels=labels)
+        condition = _condition(augmentation, rng)
+        image = degrade(image, condition, rng, labels=labels, strength=augmentation.strength)
         photometry *= 0.5  # the weather's own sensor has changed much already
     return apply_photometry(image, draw_photometry(rng, photometry))
 
@@ -170,7 +171,8 @@ class WeatherStream(Dataset[dict[str, Tensor]]):
         # Half of the time without labels, as at inference and in the test, where weather has only
         # the picture itself to go by.
         hint = drawn.label_map.likeliest(labels) if rng.random() < 0.5 else None
-        return degrade(image, weather.value, rng, labels=hint)
+        strength = self._recipe.augmentation.strength
+        return degrade(image, weather.value, rng, labels=hint, strength=strength)
 
 
 def _pictures(folder: Path, split: str) -> list[Path]:
