@@ -29,6 +29,9 @@ __all__ = ["Pictures", "Source", "SourceError", "SourceFrame", "Video", "open_so
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".webp"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
 
+# read once, when OpenCV first touches a video: what is wrong is said by our error, not on stderr
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 
 def open_source(path: str | Path, rate_hz: float = 15.0) -> Source:
     """Open a bag, a video, a picture or a folder of pictures for reading frame by frame.
@@ -208,8 +211,7 @@ def _has_our_classes(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The libraries below speak on stderr; what is wrong is said once, by the error."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    """As above, for what OpenCV itself says about a file it cannot open."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(0)
     try:
