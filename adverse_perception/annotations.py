@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adverse_perception.frames import Segmentation
-from adverse_perception.labels import CLASSES, UNLABELLED
+from adverse_perception.labels import CLASS_NAMES, CLASSES, UNLABELLED
 
 
 def label_info_json() -> str:
@@ -17,6 +17,16 @@ def label_info_json() -> str:
         for number, label in enumerate(CLASSES)
     ]
     return json.dumps({"encoding": "mono8", "unlabelled": UNLABELLED, "classes": classes})
+
+
+def label_info() -> Any | None:
+    """Classes of the label pictures as vision_msgs/LabelInfo; None where that is not installed."""
+    try:
+        from vision_msgs.msg import LabelInfo, VisionClass
+    except ImportError:  # not on the package index
+        return None
+    named = [*enumerate(CLASS_NAMES), (UNLABELLED, "unlabelled")]
+    return LabelInfo(class_map=[VisionClass(class_id=i, class_name=name) for i, name in named])
 
 
 def condition_json(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from adverse_perception import transport
 from adverse_perception.config import NodeConfig
 from adverse_perception.diagnostics import CameraHealth, Trouble
 from adverse_perception.frames import Frame, Segmentation
@@ -48,7 +49,7 @@ class Camera:
         name: str,
         pipeline: Pipeline,
         complain: Callable[[str, Trouble, str], None],
-        transport: str = "raw",
+        image_transport: str = "raw",
     ) -> None:
         """Begin with an empty memory.
 
@@ -56,13 +57,13 @@ class Camera:
             name: the camera's name.
             pipeline: what labels its frames.
             complain: told (camera, cause, reason) whenever a frame cannot be labelled.
-            transport: `raw` or `compressed`.
+            image_transport: `raw` or `compressed`.
         """
         self.name = name
         self.health = CameraHealth(name)
         self.pipeline = pipeline
         self._complain = complain
-        self._decode = DECODERS[transport]
+        self._decode = DECODERS[image_transport]
         self._last_stamp_ns = 0
 
     def receive(self, message: Any) -> Arrival:
@@ -70,6 +71,10 @@ class Camera:
         now_s = time.perf_counter()
         self.health.received(stamp_ns(message.header), now_s)
         return Arrival(message, now_s)
+
+    def lost(self, count: int) -> None:
+        """Note that the transport has lost some pictures."""
+        self.health.note(Trouble.LOST, time.perf_counter(), transport.advice(), count)
 
     def label(self, arrival: Arrival, config: NodeConfig) -> Labelled | None:
         """Label a picture message; None when it cannot be, for a reason that is counted."""

@@ -11,13 +11,16 @@ from enum import Enum, IntEnum
 
 import numpy as np
 
-from adverse_perception.frames import Segmentation
+from adverse_perception import transport
+from adverse_perception.frames import Segmentation, Weather
+from adverse_perception.inference import Engine
 
 WINDOW_S = 5.0
 """Rates, latencies and complaints speak of this much of the past."""
 
 _ENOUGH_STAMPS = 10
 _TOLERATED_LOSS = 0.1
+_TOLERATED_LOST = 2
 _TOLERATED_SUPERSEDED = 0.05
 
 
@@ -97,6 +100,12 @@ class CameraHealth:
         self._last_arrival_s = -math.inf
         self._segmentation: Segmentation | None = None
 
+    def restart(self, now_s: float) -> None:
+        """The camera is listened to from now on: what was before says nothing about its rate."""
+        with self._lock:
+            self._forget_before(math.inf)
+            self._last_arrival_s = now_s
+
     def received(self, stamp_ns: int, now_s: float) -> None:
         """A picture with this stamp has come in."""
         with self._lock:
@@ -148,7 +157,7 @@ class CameraHealth:
             if recent[cause]:
                 yield level, cause.value, f"{text}: {self._reasons[cause]}"
         lost = recent[Trouble.LOST] or missing_stamps([stamp for _, stamp in self._arrivals])
-        if lost > _TOLERATED_LOSS * (len(self._arrivals) + lost):
+        if lost > max(_TOLERATED_LOST, _TOLERATED_LOSS * (len(self._arrivals) + lost)):
             share = f"{lost / (len(self._arrivals) + lost):.0%}"
             text = f"{share} of the pictures are lost on the way: {around.transport}"
             yield Level.WARN, Trouble.LOST.value, text
@@ -194,6 +203,20 @@ class CameraHealth:
         for stage, kept in stages.items():
             for percent, value in zip((50, 95), np.percentile(kept, (50, 95)), strict=True):
                 yield f"{stage}_p{percent}_ms", _number(float(value))
+
+
+def node_status(phase: str, failure: str, routes: Mapping[Weather, Engine]) -> Status:
+    """How the node itself fares.
+
+    Args:
+        phase: state of its lifecycle.
+        failure: why the last transition failed; empty when it did not.
+        routes: the loaded engine of every weather.
+    """
+    values = {"state": phase, "transport_profile": transport.profile_in_force() or "none"}
+    values |= {f"route_{weather.value}": engine.name for weather, engine in routes.items()}
+    level = Level.ERROR if failure else Level.OK
+    return Status("node", level, failure or phase, values)
 
 
 def rate_hz(times_s: Sequence[float]) -> float:

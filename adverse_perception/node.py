@@ -7,17 +7,13 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import Field
+from functools import partial
 from typing import Any
 
 try:
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-    from rcl_interfaces.msg import (
-        FloatingPointRange,
-        IntegerRange,
-        ParameterDescriptor,
-        SetParametersResult,
-    )
+    from rcl_interfaces import msg as rcl
     from rclpy.clock import Clock, ClockType
     from rclpy.exceptions import ParameterException
     from rclpy.executors import ExternalShutdownException
@@ -39,19 +35,14 @@ except ImportError as error:
     ) from error
 
 from adverse_perception import topics, transport
+from adverse_perception.annotations import label_info
 from adverse_perception.camera import Camera
 from adverse_perception.config import ConfigError, NodeConfig, knobs, wanted
-from adverse_perception.diagnostics import Complaints, Level, Status, Surroundings, Trouble
+from adverse_perception.diagnostics import Complaints, Status, node_status
 from adverse_perception.inference import EngineError
-from adverse_perception.labels import CLASS_NAMES, UNLABELLED
 from adverse_perception.parameters import constraints, revised, unknown_names
 from adverse_perception.pipeline import Engines
 from adverse_perception.worker import Surface, Worker
-
-try:
-    from vision_msgs.msg import LabelInfo, VisionClass
-except ImportError:  # not on the package index; the JSON topic says the same
-    LabelInfo = VisionClass = None
 
 NODE_NAME = "adverse_perception"
 PICTURES = {"raw": (Image, ""), "compressed": (CompressedImage, "/compressed")}
@@ -102,27 +93,29 @@ class PerceptionNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the engines and offer the topics."""
         self._failure = ""
-        return self._transition("inactive", self._configure, super().on_configure, state)
+        return self._transition("inactive", self._configure)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen to the cameras and label what comes."""
-        return self._transition("active", self._activate, super().on_activate, state)
+        return self._transition("active", partial(super().on_activate, state), self._activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening; the frame at work is finished first."""
-        return self._transition("inactive", self._deactivate, super().on_deactivate, state)
+        return self._transition(
+            "inactive", self._deactivate, partial(super().on_deactivate, state)
+        )
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the engines; every parameter may be changed now."""
-        return self._transition("unconfigured", self.close, super().on_cleanup, state)
+        return self._transition("unconfigured", self.close)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free everything for good."""
-        return self._transition("finalized", self.close, super().on_shutdown, state)
+        return self._transition("finalized", self.close)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After a transition that failed half-way: free everything, be unconfigured again."""
-        return self._transition("unconfigured", self.close, super().on_error, state)
+        return self._transition("unconfigured", self.close)
 
     def close(self) -> None:
         """Stop the worker and free engines and topics, in whatever state the node is."""
@@ -132,17 +125,11 @@ class PerceptionNode(LifecycleNode):
                 self.destroy_lifecycle_publisher(publisher)
         self._topics, self._cameras, self._engines = {}, {}, None
 
-    def _transition(
-        self,
-        phase: str,
-        action: Callable[[], None],
-        inherited: Callable[[LifecycleState], TransitionCallbackReturn],
-        state: LifecycleState,
-    ) -> TransitionCallbackReturn:
+    def _transition(self, phase: str, *actions: Callable[[], Any]) -> TransitionCallbackReturn:
         """Do a step of the lifecycle; rclpy swallows what it raises, so it is logged here."""
         try:
-            done = inherited(state)
-            action()
+            for action in actions:
+                action()
         except (EngineError, ConfigError) as error:  # the user's to mend; nothing is half done
             self._failure = str(error)
             self.get_logger().error(self._failure)
@@ -152,7 +139,7 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().error(traceback.format_exc())
             return TransitionCallbackReturn.ERROR
         self._phase = phase
-        return done
+        return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> None:
         if self._refused:
@@ -188,37 +175,25 @@ class PerceptionNode(LifecycleNode):
             **dict.fromkeys(topics.LATCHED_TEXTS, (String, LATCHED)),
             topics.CAMERA_INFO: (CameraInfo, RESULT),
         }
-        if LabelInfo is not None:
-            kinds[topics.LABEL_INFO] = (LabelInfo, LATCHED)
+        if described := label_info():
+            kinds[topics.LABEL_INFO] = (type(described), LATCHED)
         publishers = {
             name: self.create_lifecycle_publisher(kind, f"{camera}/{name}", **_quality(*quality))
             for name, (kind, quality) in kinds.items()
         }
-        return topics.Topics(publishers, Image, String, LabelInfo and _label_info)
+        return topics.Topics(publishers, Image, String)
 
     def _listen(self, name: str, worker: Worker) -> None:
-        camera, offered = self._cameras[name], self._topics[name]
-
-        def on_image(message: Any) -> None:
-            worker.put(name, message)
-
-        def on_camera_info(message: CameraInfo) -> None:
-            offered.camera_info = message
-
-        def on_lost(event: Any) -> None:
-            count = event.total_count_change
-            camera.health.note(Trouble.LOST, time.perf_counter(), transport.advice(), count)
-
-        kind, suffix = PICTURES[self._config.image_transport]
-        topic = f"{name}/{self._config.image_topic}{suffix}"
-        events = SubscriptionEventCallbacks(message_lost=on_lost)
-        quality = _quality(*NEWEST)
+        config, lost = self._config, self._cameras[name].lost
+        kind, suffix = PICTURES[config.image_transport]
+        topic, put = f"{name}/{config.image_topic}{suffix}", partial(worker.put, name)
+        events = SubscriptionEventCallbacks(message_lost=lambda e: lost(e.total_count_change))
         self._images[name] = self.create_subscription(
-            kind, topic, on_image, event_callbacks=events, **quality
+            kind, topic, put, event_callbacks=events, **_quality(*NEWEST)
         )
-        quality = _quality(*NEWEST)
+        topic, keep = f"{name}/camera_info", self._topics[name].keep_camera_info
         self._camera_infos.append(
-            self.create_subscription(CameraInfo, f"{name}/camera_info", on_camera_info, **quality)
+            self.create_subscription(CameraInfo, topic, keep, **_quality(*NEWEST))
         )
 
     # Parameters
@@ -233,62 +208,46 @@ class PerceptionNode(LifecycleNode):
                 self.declare_parameter(knob.name, default, _descriptor(knob), True)
                 self._refused[knob.name] = _explained(knob, error)
                 self.get_logger().error(self._refused[knob.name])
-        names = [knob.name for knob in knobs(NodeConfig)]
-        for warning in unknown_names(self._parameter_overrides, names):
+        for warning in unknown_names(self._parameter_overrides):
             self.get_logger().warning(warning)
 
-    def _on_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+    def _on_parameters(self, changes: list[Parameter[Any]]) -> rcl.SetParametersResult:
         """Refuse what does not fit, with the reason; take over what does."""
         values = {change.name: change.value for change in changes}
         try:
             self._config = revised(self._config, values, self._engines)
         except ConfigError as error:
-            return SetParametersResult(successful=False, reason=str(error))
+            return rcl.SetParametersResult(successful=False, reason=str(error))
         for name in values:
             self._refused.pop(name, None)
         for camera in self._cameras.values():
             camera.pipeline.reconfigure(self._config)
-        return SetParametersResult(successful=True)
+        return rcl.SetParametersResult(successful=True)
 
     # What is said about it
 
     def _every_second(self) -> None:
-        statuses = [self._own_status()]
-        for name, subscription in self._images.items():
-            self._topics[name].publish_label_info()
-            statuses.append(self._camera_status(name, subscription))
+        loaded = self._engines.routes if self._engines else {}
+        statuses = [node_status(self._phase, self._failure, loaded)]
+        if self._worker is not None:
+            statuses += [self._camera_status(name, self._worker) for name in self._cameras]
         message = DiagnosticArray(status=[self._diagnostic(status) for status in statuses])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
-    def _own_status(self) -> Status:
-        values = {"state": self._phase, "profile": transport.profile_in_force() or "none"}
-        if self._engines:
-            values |= {f"route_{w.value}": e.name for w, e in self._engines.routes.items()}
-        level = Level.ERROR if self._failure else Level.OK
-        return Status("node", level, self._failure or self._phase, values)
-
-    def _camera_status(self, name: str, subscription: Any) -> Status:
-        around = Surroundings(
-            superseded=self._worker.superseded(name) if self._worker else 0,
-            publishers=self.count_publishers(subscription.topic_name),
-            topic=subscription.topic_name,
-            transport=transport.advice(),
-            silent_after_s=self._config.silent_after_s,
-        )
-        status = self._cameras[name].health.status(time.perf_counter(), around)
+    def _camera_status(self, name: str, worker: Worker) -> Status:
+        self._topics[name].publish_label_info()
+        topic = self._images[name].topic_name
+        status = worker.status(name, topic, self.count_publishers(topic))
         for cause, text in status.findings.items():
             self._complain(name, cause, text)
         return status
 
     def _diagnostic(self, status: Status) -> DiagnosticStatus:
         values = [KeyValue(key=key, value=value) for key, value in status.values.items()]
+        level, name = bytes([status.level]), f"{self.get_name()}: {status.name}"
         return DiagnosticStatus(
-            level=bytes([status.level]),
-            name=f"{self.get_name()}: {status.name}",
-            message=status.message,
-            hardware_id=status.name,
-            values=values,
+            level=level, name=name, message=status.message, hardware_id=status.name, values=values
         )
 
     def _complain(self, camera: str, cause: str, reason: str) -> None:
@@ -296,15 +255,15 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().warning(f"{camera}: {reason}")
 
 
-def _descriptor(knob: Field[Any]) -> ParameterDescriptor:
-    described = ParameterDescriptor(
-        description=knob.metadata["description"], additional_constraints=constraints(knob)
+def _descriptor(knob: Field[Any]) -> rcl.ParameterDescriptor:
+    low, high, about = (knob.metadata[key] for key in ("low", "high", "description"))
+    described = rcl.ParameterDescriptor(
+        description=about, additional_constraints=constraints(knob)
     )
-    low, high = knob.metadata["low"], knob.metadata["high"]
     if isinstance(knob.default, float):
-        described.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        described.floating_point_range = [rcl.FloatingPointRange(from_value=low, to_value=high)]
     elif low is not None:
-        described.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+        described.integer_range = [rcl.IntegerRange(from_value=low, to_value=high, step=1)]
     return described
 
 
@@ -313,22 +272,22 @@ def _explained(knob: Field[Any], error: Exception) -> str:
     return f"{knob.name}: {error}; expected {wanted(knob)}{hint}"
 
 
-def _label_info() -> Any:
-    classes = [VisionClass(class_id=i, class_name=name) for i, name in enumerate(CLASS_NAMES)]
-    unlabelled = VisionClass(class_id=UNLABELLED, class_name="unlabelled")
-    return LabelInfo(class_map=[*classes, unlabelled])
-
-
 def main(args: list[str] | None = None) -> None:
     """Run the node until SIGINT or SIGTERM; the executable `perception_node`."""
+    transport.prepare()
+    try:
+        rclpy.init(args=args)
+    except Exception as error:
+        raise SystemExit(f"perception_node: {error}") from error
     node: PerceptionNode | None = None
     try:
-        transport.prepare()
-        rclpy.init(args=args)
         node = PerceptionNode()
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        if rclpy.ok():  # else a signal came while the node came up, and took its ground away
+            raise
     finally:
         # terminals and launch often send the signal twice; the second must not break the ending
         signal.signal(signal.SIGINT, signal.SIG_IGN)

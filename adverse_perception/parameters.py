@@ -45,9 +45,9 @@ def revised(config: NodeConfig, values: Mapping[str, Any], engines: Engines | No
     return new
 
 
-def unknown_names(given: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+def unknown_names(given: Iterable[str]) -> Iterator[str]:
     """One warning for each parameter that was given and that nobody reads."""
-    known = list(known)
+    known = [knob.name for knob in knobs(NodeConfig)]
     for name in given:
         if name not in known and not name.startswith(_NOT_OURS):
             near = difflib.get_close_matches(name, known, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from adverse_perception.annotations import condition_json, label_info_json
+from adverse_perception.annotations import condition_json, label_info, label_info_json
 from adverse_perception.camera import Labelled
 from adverse_perception.drawing import colour, overlay
 from adverse_perception.frames import UInt8Array
@@ -22,25 +22,24 @@ class Topics:
     """The topics of one camera; knows of ROS only what a publisher can do."""
 
     def __init__(
-        self,
-        publishers: Mapping[str, Any],
-        image: Callable[[], Any],
-        text: Callable[[], Any],
-        label_info: Callable[[], Any] | None = None,
+        self, publishers: Mapping[str, Any], image: Callable[[], Any], text: Callable[[], Any]
     ) -> None:
         """Use the publishers, by name, and the makers of empty messages.
 
         Args:
-            publishers: for every name of `IMAGES`, `TEXTS`, `LATCHED_TEXTS` and `CAMERA_INFO`.
+            publishers: for every name of `IMAGES`, `TEXTS`, `LATCHED_TEXTS` and `CAMERA_INFO`;
+                and for `LABEL_INFO` where vision_msgs is installed.
             image: makes a sensor_msgs/Image.
             text: makes a std_msgs/String.
-            label_info: makes a vision_msgs/LabelInfo of our classes, where there is such.
         """
         self.publishers = publishers
-        self.camera_info: Any = None  # the newest of the camera
+        self._camera_info: Any = None
         self._image = image
         self._text = text
-        self._label_info = label_info
+
+    def keep_camera_info(self, message: Any) -> None:
+        """Take the camera's newest sensor_msgs/CameraInfo; it goes out again with each frame."""
+        self._camera_info = message
 
     def publish_labels(self, header: Any, labelled: Labelled) -> None:
         """Publish what others wait for, at once."""
@@ -52,7 +51,7 @@ class Topics:
         self._publish_text(
             "condition", condition_json(segmentation, labelled.durations_ms, header)
         )
-        info = self.camera_info
+        info = self._camera_info
         if info is not None:
             info.header = header
             self.publishers[CAMERA_INFO].publish(info)
@@ -69,8 +68,8 @@ class Topics:
     def publish_label_info(self) -> None:
         """Say which id is which class; latched, and repeated for those who pair it with labels."""
         self._publish_text("label_info_json", label_info_json())
-        if self._label_info is not None:
-            self.publishers[LABEL_INFO].publish(self._label_info())
+        if LABEL_INFO in self.publishers:
+            self.publishers[LABEL_INFO].publish(label_info())
 
     def _publish_picture(self, name: str, header: Any, picture: UInt8Array | None) -> None:
         if picture is not None:

@@ -35,6 +35,9 @@ def profile_in_force(environment: MutableMapping[str, str] = os.environ) -> str:
 
 def advice(environment: MutableMapping[str, str] = os.environ) -> str:
     """What a user can do when pictures are lost between the processes of a machine."""
+    middleware = environment.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
+    if "fastrtps" not in middleware:
+        return f"give {middleware} larger receive buffers, and the kernel (net.core.rmem_max)"
     profile = profile_in_force(environment) or shipped_profile()
     return (
         "Fast DDS's shared memory is too small for camera pictures; start the camera driver or bag"

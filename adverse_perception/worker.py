@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adverse_perception import transport
 from adverse_perception.camera import Arrival, Camera
 from adverse_perception.config import NodeConfig
+from adverse_perception.diagnostics import Status, Surroundings
 from adverse_perception.mailbox import Mailbox
 from adverse_perception.messages import stamp_ns
 from adverse_perception.topics import Topics
@@ -42,6 +44,8 @@ class Worker:
         self._topics = topics
         self._surface = surface
         self._mailbox: Mailbox[Arrival] = Mailbox()
+        for camera in cameras.values():
+            camera.health.restart(time.perf_counter())
         self._thread = threading.Thread(target=self._work, name="labelling", daemon=True)
         self._thread.start()
 
@@ -49,9 +53,16 @@ class Worker:
         """Leave a camera's newest picture message; one that still waits is superseded."""
         self._mailbox.put(camera, self._cameras[camera].receive(message))
 
-    def superseded(self, camera: str) -> int:
-        """How many pictures of a camera newer ones have replaced."""
-        return self._mailbox.superseded().get(camera, 0)
+    def status(self, camera: str, topic: str, publishers: int) -> Status:
+        """How a camera fares whose topic has so many publishers."""
+        around = Surroundings(
+            superseded=self._mailbox.superseded().get(camera, 0),
+            publishers=publishers,
+            topic=topic,
+            transport=transport.advice(),
+            silent_after_s=self._surface.config().silent_after_s,
+        )
+        return self._cameras[camera].health.status(time.perf_counter(), around)
 
     def stop(self) -> None:
         """Finish the frame at work and end."""
