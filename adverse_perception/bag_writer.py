@@ -55,10 +55,11 @@ class BagWriter:
         serialized = self._store.serialize_cdr(message, COMPRESSED_IMAGE)
         self._write(topic, COMPRESSED_IMAGE, serialized, source.logged_ns)
 
-    def text(self, topic: str, text: str, logged_ns: int) -> None:
-        """Write a String."""
+    def text(self, topic: str, text: str, logged_ns: int, *, latched: bool = False) -> None:
+        """Write a String; a latched one reaches whoever subscribes later while the bag plays."""
         message = self._store.types[STRING](text)
-        self._write(topic, STRING, self._store.serialize_cdr(message, STRING), logged_ns)
+        serialized = self._store.serialize_cdr(message, STRING)
+        self._write(topic, STRING, serialized, logged_ns, (_latched(),) if latched else ())
 
     def copy(self, frame: BagFrame) -> None:
         """Write the message a frame came in, byte for byte, on its own topic."""
@@ -70,11 +71,13 @@ class BagWriter:
         stamp = self._store.types["builtin_interfaces/msg/Time"](seconds, nanoseconds)
         return self._store.types["std_msgs/msg/Header"](stamp, source.frame_id)
 
-    def _write(self, topic: str, kind: str, data: Any, logged_ns: int) -> None:
+    def _write(
+        self, topic: str, kind: str, data: Any, logged_ns: int, quality: tuple[Any, ...] = ()
+    ) -> None:
         with _writing(self._path):
             if topic not in self._connections:
                 self._connections[topic] = self._writer.add_connection(
-                    topic, kind, typestore=self._store
+                    topic, kind, typestore=self._store, offered_qos_profiles=quality
                 )
             self._writer.write(self._connections[topic], logged_ns, data)
 
@@ -107,6 +110,23 @@ def write_bag(path: Path, storage: str = "mcap") -> Iterator[BagWriter]:
             with contextlib.suppress(Exception):
                 writer.abort()
             raise
+
+
+def _latched() -> Any:
+    """Quality of service of a latched topic: reliable, transient local, depth 1."""
+    qos = library("interfaces")
+    forever = qos.QosTime(2147483647, 4294967295)
+    return qos.Qos(
+        qos.QosHistory.KEEP_LAST,
+        1,
+        qos.QosReliability.RELIABLE,
+        qos.QosDurability.TRANSIENT_LOCAL,
+        forever,
+        forever,
+        qos.QosLiveliness.AUTOMATIC,
+        forever,
+        False,
+    )
 
 
 @contextlib.contextmanager

@@ -232,13 +232,14 @@ def _storage_files(folder: Path) -> list[Path]:
 
 
 def library(module: str) -> Any:
-    """The part of rosbags of that name: `highlevel`, `rosbag2` or `typesys`.
+    """The part of rosbags of that name: `highlevel`, `interfaces`, `rosbag2`, `typesys`.
 
     Raises:
         BagError: rosbags is not installed.
     """
     try:
         import rosbags.highlevel
+        import rosbags.interfaces
         import rosbags.rosbag2
         import rosbags.typesys
     except ImportError as error:

@@ -167,7 +167,8 @@ def replay(
 
 
 def _write_classes(bag: BagWriter, source: SourceFrame) -> None:
-    bag.text(f"/{source.camera}/label_info_json", label_info_json(), source.logged_ns)
+    topic = f"/{source.camera}/label_info_json"
+    bag.text(topic, label_info_json(), source.logged_ns, latched=True)
 
 
 def _write_labelled(bag: BagWriter, labelled: Labelled, jpeg: bool) -> None:

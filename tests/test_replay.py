@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import QosDurability
 
 from adverse_perception.bag_writer import write_bag
 from adverse_perception.bags import Bag
@@ -116,6 +118,30 @@ def test_the_overlay_shows_labels_and_condition(
     (said,) = driven(drive, engines, config).values()
     drawn = overlay(source_frame(0).image, said.labels)
     np.testing.assert_array_equal(shown.image, write_text(drawn, caption(said.condition)))
+
+
+def test_ros_understands_the_labelled_bag(
+    tmp_path: Path, engines: Engines, config: PipelineConfig
+) -> None:
+    pytest.importorskip("rclpy", exc_type=ImportError)
+    from rclpy.serialization import deserialize_message
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import String
+
+    drive = write_drive(tmp_path / "drive", frames=1)
+    run_replay(drive, tmp_path / "out", engines, config)
+
+    with AnyReader([tmp_path / "out/labelled"]) as reader:
+        raw = {connection.topic: data for connection, _, data in reader.messages()}
+        latched = [c for c in reader.connections if c.topic == "/front/label_info_json"]
+    labels = deserialize_message(raw["/front/labels"], Image)
+    (said,) = driven(drive, engines, config).values()
+    assert (labels.encoding, labels.step, labels.header.frame_id) == ("mono8", 64, "front_optical")
+    assert bytes(labels.data) == said.labels.tobytes()
+    condition = json.loads(deserialize_message(raw["/front/condition"], String).data)
+    assert condition["weather"] == said.condition.weather.value
+    assert condition["stamp"]["nanosec"] == labels.header.stamp.nanosec
+    assert latched[0].ext.offered_qos_profiles[0].durability == QosDurability.TRANSIENT_LOCAL
 
 
 def test_originals_are_copied_and_overlays_compressed_when_asked(
