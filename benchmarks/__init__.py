@@ -1,0 +1,1 @@
+"""Figures of the README, each beside its rival: `python -m benchmarks.NAME`."""
