@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -17,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from adverse_perception.frames import UInt8Array, Weather
-from adverse_perception.labels import CLASS_NAMES
-from training.datasets import LabelMap, Pack, open_pack, open_pictures, read_image
+from training.datasets import LabelMap, Pack, open_pack, read_image
 from training.recipes import Augmentation, Recipe
+from training.street_pack import drawn_pack
 from training.synthesis import degrade
 from training.transforms import (
     apply_geometry,
@@ -28,7 +27,7 @@ from training.transforms import (
     draw_photometry,
 )
 
-_STREET_SIZE = (360, 480)
+_STREET_SIZE = (480, 360)  # width, height
 REAL_WEATHER = {
     Weather.FOG: ("fog_dawn", "fog"),
     Weather.RAIN: ("night_rain_clips", "rain"),
@@ -47,46 +46,23 @@ class Drawn:
     label_map: LabelMap
 
 
-class Source(Protocol):
-    """Where labelled pictures come from."""
-
-    def draw(self, rng: np.random.Generator) -> Drawn:
-        """One of its pictures."""
-        ...
-
-
-class PackSource:
-    """Pictures of a data set."""
+class Source:
+    """Labelled pictures of a pack, in no order."""
 
     def __init__(self, pack: Pack) -> None:
         self._pack = pack
 
     def draw(self, rng: np.random.Generator) -> Drawn:
+        """One of its pictures."""
         image, labels = self._pack.load(int(rng.integers(len(self._pack.pairs))))
         return Drawn(image, labels, self._pack.label_map)
 
 
-class StreetSource:
-    """Pictures of drawn streets."""
-
-    def __init__(self) -> None:
-        fine = np.eye(len(CLASS_NAMES), dtype=np.float32)
-        self._map = LabelMap(np.arange(256, dtype=np.uint8), fine)
-
-    def draw(self, rng: np.random.Generator) -> Drawn:
-        from training.street import random_view
-
-        view = random_view(rng, _STREET_SIZE)
-        return Drawn(view.image, view.labels, self._map)
-
-
 def open_sources(recipe: Recipe, data: Path, leave_out: Sequence[str] = ()) -> dict[str, Source]:
-    """Every source of the recipe that is not left out, by name."""
+    """Every source of the recipe that is not left out, by name; streets are drawn if need be."""
     names = [name for name in recipe.data if name not in leave_out]
-    return {
-        name: StreetSource() if name == "street" else PackSource(open_pack(data / name, "train"))
-        for name in names
-    }
+    folders = {name: drawn_pack() if name == "street" else data / name for name in names}
+    return {name: Source(open_pack(folder, "train")) for name, folder in folders.items()}
 
 
 class LabelledStream(Dataset[dict[str, Tensor]]):
@@ -131,14 +107,12 @@ def _condition(augmentation: Augmentation, rng: np.random.Generator) -> str:
 class WeatherStream(Dataset[dict[str, Tensor]]):
     """Samples to name the weather of: `image` (h, w, 3) uint8, `weather` int64."""
 
-    def __init__(self, recipe: Recipe, sources: Mapping[str, Source], data: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, sources: Mapping[str, Source], real: Mapping[Weather, Sequence[Path]]
+    ) -> None:
         self._recipe = recipe
         self._sources = list(sources.values())
-        self._real = {
-            weather: pictures
-            for weather, (pack, split) in REAL_WEATHER.items()
-            if (pictures := _pictures(data / pack, split))
-        }
+        self._real = real
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         recipe, rng = self._recipe, np.random.default_rng((self._recipe.seed, number))
@@ -173,10 +147,6 @@ class WeatherStream(Dataset[dict[str, Tensor]]):
         hint = drawn.label_map.likeliest(labels) if rng.random() < 0.5 else None
         strength = self._recipe.augmentation.strength
         return degrade(image, weather.value, rng, labels=hint, strength=strength)
-
-
-def _pictures(folder: Path, split: str) -> list[Path]:
-    return open_pictures(folder, split) if folder.is_dir() else []
 
 
 class Range(Sampler[int]):

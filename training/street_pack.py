@@ -1,0 +1,56 @@
+"""Drawn streets as a data set on disk, in the layout of every other pack.
+
+Drawing a new world costs more than a training step on a small machine, so the pictures are drawn
+once and kept in `.cache/`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from adverse_perception.labels import CLASSES, UNLABELLED
+from training.street import View, random_view
+
+COUNT = 600
+SIZE = (480, 360)
+_SEED = 7_000_000
+FOLDER = Path(".cache") / "street"
+
+
+def drawn_pack(folder: Path = FOLDER, count: int = COUNT) -> Path:
+    """The folder of the pack; what is missing of it is drawn, the rest kept.
+
+    Args:
+        folder: where the pack is, or will be.
+        count: pictures in its `train` split.
+    """
+    for kind in ("images", "labels"):
+        (folder / kind / "train").mkdir(parents=True, exist_ok=True)
+    names = [f"{number:05d}" for number in range(count)]
+    missing = [n for n in range(count) if not (folder / f"labels/train/{names[n]}.png").is_file()]
+    for number in tqdm(missing, desc="drawing streets", disable=not missing):
+        _write(folder, names[number], random_view(np.random.default_rng((_SEED, number)), SIZE))
+    _describe(folder, names)
+    return folder
+
+
+def _write(folder: Path, name: str, view: View) -> None:
+    cv2.imwrite(str(folder / f"images/train/{name}.png"), view.image[:, :, ::-1])
+    cv2.imwrite(str(folder / f"labels/train/{name}.png"), view.labels)
+
+
+def _describe(folder: Path, names: list[str]) -> None:
+    classes = [
+        {"id": number, "name": entry.name, "colour": entry.colour}
+        for number, entry in enumerate(CLASSES)
+    ]
+    described = {"ignore_index": UNLABELLED, "classes": classes}
+    (folder / "classes.json").write_text(json.dumps(described, indent=1) + "\n")
+    (folder / "splits").mkdir(exist_ok=True)
+    pairs = [f"images/train/{name}.png labels/train/{name}.png\n" for name in names]
+    (folder / "splits" / "train.txt").write_text("".join(pairs))
