@@ -1,21 +1,23 @@
 """Distances for road pictures that come without any.
 
-The estimate assumes a flat ground seen from `CAMERA_HEIGHT_M`, a sky, and a street whose walls run to
-the vanishing point. What stands on the ground (labels given) is as far as the point it stands on.
+The estimate assumes a flat ground seen from `CAMERA_HEIGHT_M`, a sky, and a street whose walls
+run to the vanishing point. What stands on the ground (labels given) is as far as its foot.
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from adverse_perception.frames import Float32Array, UInt8Array
-from training.synthesis.scene import FOCAL, SKY_M, class_mask
+from training.synthesis.scene import FOCAL, SKY_M, class_mask, floats
 
 CAMERA_HEIGHT_M = 1.4
 WALL_M = 8.0
 """Half the width of the street: how far to the side the walls of the corridor stand."""
 _FARTHEST_M = 300.0
+_STANDING = ("building", "tree", "fence", "pole", "sign_symbol")
 
 
 def estimate_depth(
@@ -28,7 +30,7 @@ def estimate_depth(
     Args:
         image_or_shape: (H, W, 3) uint8 RGB, or only (H, W); the picture helps to find the sky.
         labels: (H, W) uint8 ids of `adverse_perception.labels`; they make the guess much better.
-        horizon: height of the horizon in shares of the picture from the top; found or 0.45 if None.
+        horizon: height of the horizon in shares from the top; found, or 0.45, if None.
 
     Returns:
         (H, W) float32 metres along the camera's axis; sky is `SKY_M`.
@@ -61,13 +63,13 @@ def _ground(height: int, width: int, horizon: float) -> Float32Array:
     """Depth of the ground plane for every row: (H,) float32."""
     below = np.arange(height, dtype=np.float32) + 0.5 - horizon * height
     far = FOCAL * width * CAMERA_HEIGHT_M / np.maximum(below, 1e-3)
-    return np.minimum(far, _FARTHEST_M).astype(np.float32)
+    return floats(np.minimum(far, _FARTHEST_M))
 
 
 def _walls(width: int) -> Float32Array:
     """Depth of the corridor's walls for every column: (W,) float32."""
     aside = np.abs(np.arange(width, dtype=np.float32) + 0.5 - width / 2)
-    return np.minimum(FOCAL * width * WALL_M / np.maximum(aside, 1.0), _FARTHEST_M)
+    return floats(np.minimum(FOCAL * width * WALL_M / np.maximum(aside, 1.0), _FARTHEST_M))
 
 
 def _standing(ground: Float32Array, walls: Float32Array, labels: UInt8Array) -> Float32Array:
@@ -76,10 +78,12 @@ def _standing(ground: Float32Array, walls: Float32Array, labels: UInt8Array) -> 
     foot = np.where(flat, rows, np.int16(len(labels) - 1))
     foot = np.minimum.accumulate(foot[::-1], axis=0)[::-1]  # nearest ground below each pixel
     depth = ground[foot]
-    behind = class_mask(labels, "building", "tree", "fence", "pole", "sign_symbol") > 0
-    depth = np.where(
-        behind, np.maximum(depth, np.minimum(walls, 120.0)), depth
-    )  # over parked cars
+    behind = class_mask(labels, *_STANDING) > 0
+    # A house seen over a parked car does not stand where the car does: then the wall is taken.
+    rooted = np.take_along_axis(behind, np.maximum(foot - 1, 0).astype(np.intp), axis=0)
+    nearest = np.where(rooted, np.float32(0.0), np.minimum(walls, 90.0))
+    depth = np.where(behind, np.clip(depth, nearest, 2.0 * walls), depth)
+    depth = np.where(behind, _evened(depth, behind.astype(np.float32)), depth)
     depth[class_mask(labels, "sky") > 0] = SKY_M
     return depth
 
@@ -88,10 +92,12 @@ def _evened(depth: Float32Array, mask: Float32Array) -> Float32Array:
     """Neighbouring columns of a facade share its distance: mean of 1/depth within the mask."""
     window = (max(3, depth.shape[1] // 14), max(3, depth.shape[0] // 40))
     inverse = cv2.blur(mask / depth, window)
-    return np.asarray(cv2.blur(mask, window) / np.maximum(inverse, 1e-6), np.float32)
+    return floats(cv2.blur(mask, window) / np.maximum(inverse, 1e-6))
 
 
-def _open_sky(image: UInt8Array | None, height: int, width: int, horizon: float) -> UInt8Array:
+def _open_sky(
+    image: UInt8Array | None, height: int, width: int, horizon: float
+) -> NDArray[np.bool_]:
     """Rows above the horizon that are even and bright, seen from the top: (H, W) bool."""
     rows = np.arange(height)[:, None] < 0.3 * horizon * height
     if image is None:
@@ -102,4 +108,4 @@ def _open_sky(image: UInt8Array | None, height: int, width: int, horizon: float)
     even = (edges < 90) & (luma > max(60.0, float(luma.mean())))
     even[int(horizon * 72) :] = False
     sky = np.logical_and.accumulate(even, axis=0).astype(np.float32)
-    return cv2.resize(sky, (width, height)) > 0.5
+    return floats(cv2.resize(sky, (width, height))) > 0.5

@@ -1,7 +1,7 @@
 """Raindrops on the glass: little lenses that show the scene upside down.
 
-Drops are drawn once into sheets (where each pixel looks, how opaque it is, how dark) that are cached;
-a picture costs one remap. A second sheet slides down the glass with time.
+Drops are drawn once into sheets (where each pixel looks, how opaque it is, how dark) that are
+cached; a picture costs one remap. A second sheet slides down the glass with time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
+from training.synthesis.scene import pixels, stencil
 
 _HEIGHT, _WIDTH = 384, 512
 _PATTERNS = 4
@@ -85,7 +86,8 @@ def render_drops(image: UInt8Array, drops: Drops, time_s: float = 0.0) -> UInt8A
     )
     shade = looks[..., 3]
     seen = cv2.multiply(seen, cv2.merge([shade, shade, shade]), scale=1 / 170)
-    return cv2.blendLinear(cv2.resize(seen, (width, height)), image, share, 1.0 - share)
+    seen = cv2.resize(seen, (width, height))
+    return pixels(cv2.blendLinear(seen, image, share, 1.0 - share))
 
 
 @lru_cache(maxsize=4)
@@ -105,14 +107,14 @@ def _sheets(shape: tuple[int, int], drops: Drops, time_s: float) -> UInt8Array:
         moved = drops.slide * (time_s + 0.9 * np.sin(time_s)) * _HEIGHT
         runs = _sheet(drops.seed % _PATTERNS + _PATTERNS, few, 1.3 * radius)
         runs = np.roll(runs, (int(moved) - place[0], place[1]), axis=(0, 1))
-        front = cv2.compare(runs[..., 2], sheet[..., 2], cv2.CMP_GT)
-        sheet = cv2.copyTo(runs, front, sheet)
+        front = stencil(runs[..., 2] > sheet[..., 2])
+        sheet = pixels(cv2.copyTo(runs, front, sheet))
     if drops.mirrored:
         sheet = sheet[:, ::-1].copy()
         sheet[..., 0] = 255 - sheet[..., 0]
     if drops.defocus > 0:
-        sheet = cv2.GaussianBlur(sheet, (0, 0), drops.defocus * _WIDTH)
-    return cv2.resize(sheet, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+        sheet = pixels(cv2.GaussianBlur(sheet, (0, 0), drops.defocus * _WIDTH))
+    return pixels(cv2.resize(sheet, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR))
 
 
 def _rounded(value: float, step: float) -> float:
@@ -125,7 +127,7 @@ def _sheet(pattern: int, count: int, radius: float) -> UInt8Array:
     """Drops of many sizes: (384, 512, 4) uint8, opposite edges joined."""
     rng = np.random.default_rng(pattern * 7 + count)
     sheet = np.zeros((_HEIGHT, _WIDTH, 4), np.uint8)
-    sheet[..., :2] = 128
+    sheet[..., :2], sheet[..., 3] = 128, 170  # no drop: looks straight on, undimmed
     sizes = (radius * _WIDTH * rng.lognormal(-0.35, 0.55, count)).clip(1.2, 0.05 * _WIDTH)
     steps = np.round(np.log(sizes) / np.log(1.15)).astype(int)
     shapes, tops, lefts = rng.integers(0, [[_SHAPES], [_HEIGHT], [_WIDTH]], (3, count))

@@ -10,19 +10,19 @@ import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.synthesis.noise import clouds
-from training.synthesis.scene import ray_stretch, to_image, to_light
+from training.synthesis.scene import floats, pixels, ray_stretch, to_image, to_light
 
 CONTRAST = 2.996
-"""ln(1 / 0.05): visibility is the meteorological optical range, the distance over which 5 % of the
-light is left. Extinction is 2.996 / visibility: Foggy Cityscapes' 0.005, 0.01 and 0.02 per metre are
+"""ln(1 / 0.05): visibility is the meteorological optical range, where 5 % of the light is left.
+Extinction is 2.996 / visibility: Foggy Cityscapes' 0.005, 0.01 and 0.02 per metre are
 600, 300 and 150 m. (Koschmieder's 2 % convention would be 3.912.)"""
 
 AIRLIGHTS: dict[str, tuple[int, int, int]] = {
     "white": (226, 228, 228),
     "grey": (190, 192, 194),
-    "bluish": (170, 186, 200),
-    "greenish": (176, 190, 186),
-    "yellowish": (206, 201, 188),
+    "bluish": (182, 191, 198),
+    "greenish": (182, 190, 187),
+    "yellowish": (206, 203, 194),
     "smog": (178, 164, 146),
     "dawn": (120, 116, 124),
     "dusk": (84, 90, 104),
@@ -70,10 +70,10 @@ def draw_fog(rng: np.random.Generator, strength: float) -> Fog:
 
 
 def tint(
-    rng: np.random.Generator, colour: Sequence[float], spread: float
+    rng: np.random.Generator, colour: Sequence[float] | Float32Array, spread: float
 ) -> tuple[float, float, float]:
-    """Vary a colour's brightness by `spread` and its hue a fifth as much."""
-    scale = rng.uniform(1 - spread, 1 + spread) * rng.uniform(1 - spread / 5, 1 + spread / 5, 3)
+    """Vary a colour's brightness by `spread` and its hue an eighth as much."""
+    scale = rng.uniform(1 - spread, 1 + spread) * rng.uniform(1 - spread / 8, 1 + spread / 8, 3)
     red, green, blue = (float(v) for v in np.clip(np.asarray(colour) * scale, 0, 255))
     return red, green, blue
 
@@ -87,7 +87,7 @@ def transmission(fog: Fog, depth_m: Float32Array, time_s: float = 0.0) -> Float3
         banks = clouds((height, width), fog.seed, 0.5, drift, stretch=1.6)
         thickness *= 1.0 + fog.patchiness * (1.6 * banks - 0.8)
     thickness *= -CONTRAST / fog.visibility_m
-    return cv2.exp(thickness, dst=thickness)
+    return floats(cv2.exp(thickness, dst=thickness))
 
 
 def render_fog(
@@ -97,8 +97,9 @@ def render_fog(
     share = cv2.blur(transmission(fog, depth_m, time_s), (3, 3))
     air = _air(fog, image.shape[0], image.shape[1])
     if fog.linear_light:
-        return to_image(cv2.blendLinear(to_light(image), to_light(air), share, 1.0 - share))
-    return cv2.blendLinear(image, air, share, 1.0 - share)
+        light = cv2.blendLinear(to_light(image), to_light(air), share, 1.0 - share)
+        return to_image(floats(light))
+    return pixels(cv2.blendLinear(image, air, share, 1.0 - share))
 
 
 def _air(fog: Fog, height: int, width: int) -> UInt8Array:

@@ -11,7 +11,7 @@ import numpy as np
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.synthesis.depth import CAMERA_HEIGHT_M
 from training.synthesis.noise import clouds
-from training.synthesis.scene import FOCAL, class_mask
+from training.synthesis.scene import FOCAL, class_mask, floats, pixels
 
 Colour = tuple[float, float, float]
 
@@ -31,7 +31,7 @@ _NEON: tuple[Colour, ...] = (
 
 @dataclass(frozen=True)
 class Lamp:
-    """A light in view: place and radius in shares of the picture's width and height (radius: width).
+    """A light in view: place and core in shares of the picture, radius in shares of its width.
 
     Attributes:
         x: from the left, 0 to 1.
@@ -69,7 +69,7 @@ def street_lamps(seed: int, horizon: float, spacing_m: float, colour: Colour) ->
 def car_lamps(seed: int, labels: UInt8Array, share: float) -> list[Lamp]:
     """Head or tail lamps on `share` of the labelled vehicles, each in one pair."""
     small = cv2.resize(labels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_NEAREST)
-    cars = class_mask(small, "car").astype(np.uint8)
+    cars = class_mask(pixels(small), "car").astype(np.uint8)
     height, width = cars.shape
     boxes = cv2.connectedComponentsWithStats(cars, connectivity=4)[2][1:]
     rng = np.random.default_rng(seed)
@@ -114,8 +114,7 @@ def lit_windows(image: UInt8Array, houses: Float32Array, seed: int, share: float
     full = cv2.resize(cells.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     luma = image[..., 1].astype(np.float32)
     pane = np.clip((cv2.blur(luma, (9, 9)) - luma) / 25.0 + 0.15, 0.0, 1.0) * houses
-    full *= cv2.merge([pane, pane, pane])
-    return full
+    return floats(cv2.multiply(full, cv2.merge([pane, pane, pane])))
 
 
 def glow(
@@ -138,8 +137,8 @@ def glow(
     small = cv2.resize(cores, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
     near = cv2.GaussianBlur(small, (0, 0), 1.6)
     wide = cv2.GaussianBlur(small, (0, 0), 7.0)
-    halo = cv2.resize(bloom * (1.2 * near + 3.0 * wide), (width, height))
+    halo = cv2.resize(bloom * (1.2 * floats(near) + 3.0 * floats(wide)), (width, height))
     if bloom > 0.5:
         air = 0.7 + 0.6 * clouds(shape, seed, 0.5)
-        halo *= cv2.merge([air, air, air])
-    return cv2.GaussianBlur(cores, (5, 5), 0.9) + halo
+        halo = cv2.multiply(halo, cv2.merge([air, air, air]))
+    return floats(cv2.GaussianBlur(cores, (5, 5), 0.9) + halo)

@@ -22,7 +22,15 @@ from training.synthesis.lamps import (
 )
 from training.synthesis.noise import clouds
 from training.synthesis.overcast import even_out
-from training.synthesis.scene import FOCAL, class_mask, sky_matte, to_image, to_light
+from training.synthesis.scene import (
+    FOCAL,
+    class_mask,
+    floats,
+    pixels,
+    sky_matte,
+    to_image,
+    to_light,
+)
 
 
 @dataclass(frozen=True)
@@ -137,15 +145,16 @@ def render_night(
     height, width = image.shape[:2]
     horizon = 0.45 if labels is None else horizon_of(labels)
     half = (width // 2, height // 2)
-    near = cv2.resize(depth_m, half, interpolation=cv2.INTER_NEAREST)
+    near = floats(cv2.resize(depth_m, half, interpolation=cv2.INTER_NEAREST))
     lux, above = _illumination(night, near, horizon)
-    paint = to_light(cv2.transform(even_out(image, 0.55), _pale(night.saturation)))
+    paint = to_light(pixels(cv2.transform(even_out(image, 0.55), _pale(night.saturation))))
     sky = sky_matte(image, depth_m, labels)
     light = paint * cv2.resize(lux, (width, height), interpolation=cv2.INTER_LINEAR)
-    light = cv2.blendLinear(_night_sky(night, height, width, horizon), light, sky, 1.0 - sky)
+    dark = _night_sky(night, height, width, horizon)
+    light = floats(cv2.blendLinear(dark, light, sky, 1.0 - sky))
     if night.windows > 0:
         shops = 1.0 + 2.5 * ((above > 0.3) & (above < 3.8)).astype(np.float32)
-        small = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+        small = pixels(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
         light += cv2.resize(_windows(small, near, night, labels, shops), (width, height))
     exposure = _exposure(light, night)
     light *= exposure
@@ -174,8 +183,8 @@ def _illumination(
     )
     street = night.street_lux * pool * reach
     layers = ((night.ambient_lux, night.ambient), (street, night.street), (beam, night.beam))
-    channels = [sum(lux * colour[c] for lux, colour in layers) for c in range(3)]
-    return cv2.merge([np.asarray(channel, np.float32) for channel in channels]), above
+    channels = [floats(np.asarray(sum(lux * hue[c] for lux, hue in layers))) for c in range(3)]
+    return floats(cv2.merge(channels)), floats(above)
 
 
 def _night_sky(night: Night, height: int, width: int, horizon: float) -> Float32Array:
@@ -184,9 +193,8 @@ def _night_sky(night: Night, height: int, width: int, horizon: float) -> Float32
     rows = (np.arange(0, height, 4, dtype=np.float32) / max(1.0, horizon * height)).clip(0, 1)
     shape = (len(rows), width // 4)
     field = (0.35 + 0.65 * rows[:, None] ** 1.5) * (0.6 + 0.8 * clouds(shape, night.seed, 0.4))
-    return cv2.resize(
-        cv2.merge([field * (white * channel) for channel in night.sky]), (width, height)
-    )
+    layers = cv2.merge([field * np.float32(white * channel) for channel in night.sky])
+    return floats(cv2.resize(layers, (width, height)))
 
 
 def _windows(
@@ -199,7 +207,7 @@ def _windows(
     """Light out of houses, more of it at street level: (H, W, 3) float32 lux."""
     if labels is not None:
         small = cv2.resize(labels, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        houses = class_mask(small, "building")
+        houses = class_mask(pixels(small), "building")
     else:
         houses = ((depth_m > 6.0) & (depth_m < 150.0)).astype(np.float32)
         houses[len(houses) // 2 :] = 0.0

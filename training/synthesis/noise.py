@@ -1,15 +1,17 @@
 """Chance made once and reused: cached noise that effects cut their fields from.
 
-Drawing a million normal numbers per picture would cost more than the weather itself, so every field
-is a window into a periodic tile made once per process. A seed chooses tile, place and mirror image.
+Drawing a million normal numbers per picture would cost more than the weather itself, so every
+field is a window into a periodic tile made once per process. A seed chooses tile and place.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from adverse_perception.frames import Float32Array
 
@@ -24,7 +26,7 @@ def _pool() -> Float32Array:
 
 
 def grain(shape: tuple[int, ...], seed: int) -> Float32Array:
-    """White noise of mean 0 and deviation 1: float32 of `shape`, read-only where it is a window."""
+    """White noise of mean 0 and deviation 1: float32 of `shape`; not to be written to."""
     count = int(np.prod(shape))
     start = (seed * 7919) % max(1, _POOL - count)
     if count > _POOL:
@@ -46,8 +48,8 @@ def _clouds(variant: int) -> Float32Array:
 
 
 def wrapped(
-    tile: Float32Array, shape: tuple[int, int], matrix: Float32Array, fine: int = 1
-) -> Float32Array:
+    tile: NDArray[Any], shape: tuple[int, int], matrix: Float32Array, fine: int = 1
+) -> NDArray[Any]:
     """Look at an endless repetition of `tile` through an affine window.
 
     Args:
@@ -78,7 +80,7 @@ def clouds(
     drift: tuple[float, float] = (0.0, 0.0),
     stretch: float = 1.0,
 ) -> Float32Array:
-    """Smooth patchy noise: (H, W) float32, 0 to 1, uniform, so that a threshold is a covered share.
+    """Smooth patchy noise: (H, W) float32, 0 to 1, uniform: a threshold is a covered share.
 
     Args:
         shape: height and width.

@@ -10,7 +10,7 @@ import numpy as np
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.synthesis.fog import tint
 from training.synthesis.noise import clouds
-from training.synthesis.scene import sky_matte
+from training.synthesis.scene import floats, pixels, sky_matte
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -60,11 +60,10 @@ def render_overcast(
     lit = even_out(image, state.shadow_fill)
     keep = state.saturation * np.eye(3, dtype=np.float32) + (1 - state.saturation) * _LUMA
     colour = keep * np.array(state.tint, np.float32)[:, None] * state.gain
-    lit = cv2.transform(lit, colour.astype(np.float32))
+    lit = pixels(cv2.transform(lit, floats(colour)))
     cover = sky_matte(image, depth_m, labels) * state.sky_cover
-    return cv2.blendLinear(
-        cloud_cover(image.shape[:2], state.sky, state.seed), lit, cover, 1 - cover
-    )
+    sky = cloud_cover(image.shape[:2], state.sky, state.seed)
+    return pixels(cv2.blendLinear(sky, lit, cover, 1.0 - cover))
 
 
 def even_out(image: UInt8Array, fill: float) -> UInt8Array:
@@ -76,7 +75,7 @@ def even_out(image: UInt8Array, fill: float) -> UInt8Array:
     aim = max(below, 75.0)  # an underexposed picture is lifted as a camera would
     gain = np.clip(aim / wide, 0.55, 2.6) ** fill
     full = cv2.resize(gain.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    return cv2.multiply(image, cv2.merge([full, full, full]), dtype=cv2.CV_8U)
+    return pixels(cv2.multiply(image, cv2.merge([full, full, full]), dtype=cv2.CV_8U))
 
 
 def cloud_cover(
@@ -84,4 +83,4 @@ def cloud_cover(
 ) -> UInt8Array:
     """A closed cloudy sky: (H, W, 3) uint8 RGB."""
     relief = 0.9 + 0.2 * clouds(shape, seed, 0.3, stretch=2.5)
-    return cv2.merge([cv2.convertScaleAbs(relief, alpha=channel) for channel in colour])
+    return pixels(cv2.merge([cv2.convertScaleAbs(relief, alpha=channel) for channel in colour]))

@@ -11,7 +11,7 @@ import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.synthesis.noise import wrapped
-from training.synthesis.scene import FOCAL
+from training.synthesis.scene import FOCAL, pixels, stencil
 
 _TILE = 512
 _LAYERS_M = (2.5, 5.0, 10.0, 20.0)
@@ -65,16 +65,16 @@ def render_streaks(
 ) -> UInt8Array:
     """Let it rain between the camera and the scene: (H, W, 3) uint8 RGB."""
     shape = image.shape[:2]
-    total = np.zeros(shape, np.uint8)
+    total: UInt8Array = np.zeros(shape, np.uint8)
     nearest = float(depth_m.min())
     for number, distance in enumerate(_LAYERS_M):
         layer, opacity = _layer(shape, rain, number, time_s)
         if distance > nearest:  # what stands before the layer hides it
-            layer = cv2.bitwise_and(layer, cv2.compare(depth_m, distance, cv2.CMP_GT))
-        total = cv2.addWeighted(total, 1.0, layer, opacity, 0.0)
+            layer = pixels(cv2.bitwise_and(layer, stencil(depth_m > distance)))
+        total = pixels(cv2.addWeighted(total, 1.0, layer, opacity, 0.0))
     share = np.minimum(total, 190) * np.float32(1 / 255)
     light = np.full((*shape, 3), np.uint8(rain.brightness), np.uint8)
-    return cv2.blendLinear(light, image, share, 1.0 - share)
+    return pixels(cv2.blendLinear(light, image, share, 1.0 - share))
 
 
 def _layer(
@@ -95,7 +95,7 @@ def _layer(
     cos, sin = math.cos(angle) / squeeze, math.sin(angle) / squeeze
     matrix = np.array([[cos, -sin, start[0]], [sin, cos, (start[1] - fallen) % _TILE]], np.float32)
     opacity = 0.9 * min(1.0, (6.0 / length) ** 0.5) * (0.85, 0.7, 0.55, 0.4)[number]
-    return wrapped(tile, shape, matrix), opacity
+    return wrapped(tile, shape, matrix), float(opacity)
 
 
 def _rounded(length: float) -> int:
@@ -104,7 +104,7 @@ def _rounded(length: float) -> int:
 
 
 def _density(rain: Streaks, number: int) -> int:
-    """Streaks per tile, in steps of a factor 1.7: number density grows as R^0.21 and with distance."""
+    """Streaks per tile, in steps of a factor 1.7; they grow with the rate and with distance."""
     count = 30.0 * rain.rain_mm_per_h**0.55 * 1.9**number
     return round(1.7 ** round(math.log(count, 1.7)))
 
@@ -121,4 +121,4 @@ def _streak_tile(length: int, pattern: int, count: int) -> UInt8Array:
     drawn = cv2.boxFilter(padded, -1, (1, half), normalize=False)  # twice: ends fade
     drawn = cv2.boxFilter(drawn, -1, (1, half), normalize=False) * np.float32(1.0 / half)
     drawn = cv2.GaussianBlur(drawn, (3, 1), 0.6)[length:-length, 2:-2]
-    return cv2.convertScaleAbs(np.minimum(drawn, 1.0), alpha=255.0)
+    return pixels(cv2.convertScaleAbs(np.minimum(drawn, 1.0), alpha=255.0))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from adverse_perception.frames import Float32Array, UInt8Array
 from adverse_perception.labels import CLASS_ID
@@ -20,13 +22,29 @@ class SynthesisError(ValueError):
     """A picture, depth, label map or weather name that cannot be rendered."""
 
 
+def floats(array: NDArray[Any]) -> Float32Array:
+    """State that an array holds float32, which OpenCV's stubs do not know; a copy only if not."""
+    return np.asarray(array, np.float32)
+
+
+def pixels(array: NDArray[Any]) -> UInt8Array:
+    """State that an array holds uint8, which OpenCV's stubs do not know; a copy only if not."""
+    return np.asarray(array, np.uint8)
+
+
+def stencil(where: NDArray[np.bool_]) -> UInt8Array:
+    """255 where true, for OpenCV's bitwise operations: uint8."""
+    return where.view(np.uint8) * np.uint8(255)
+
+
 def check_scene(
     image: UInt8Array, depth_m: Float32Array | None = None, labels: UInt8Array | None = None
 ) -> None:
     """Refuse arrays that do not fit together, naming what was expected and what was found."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise SynthesisError(
-            f"image: expected (H, W, 3) uint8 RGB, found {image.shape} {image.dtype}; convert it first"
+            f"image: expected (H, W, 3) uint8 RGB, found {image.shape} {image.dtype}; "
+            "convert it first"
         )
     for name, array in (("depth_m", depth_m), ("labels", labels)):
         if array is not None and array.shape != image.shape[:2]:
@@ -37,15 +55,15 @@ def check_scene(
 
 def to_light(image: UInt8Array) -> Float32Array:
     """Turn display values into light, 0 to 1 float32. The square is close to sRGB and cheap."""
-    return cv2.LUT(image, _SQUARES)
+    return floats(cv2.LUT(image, _SQUARES))
 
 
 _SQUARES = (np.arange(256, dtype=np.float32) / 255.0) ** 2
 
 
 def to_image(light: Float32Array) -> UInt8Array:
-    """Turn light into display values, (H, W, 3) uint8. `light` is used up and must not be negative."""
-    return cv2.convertScaleAbs(cv2.sqrt(light, dst=light), alpha=255.0)
+    """Turn light, not negative and used up, into display values, (H, W, 3) uint8."""
+    return pixels(cv2.convertScaleAbs(cv2.sqrt(light, dst=light), alpha=255.0))
 
 
 @lru_cache(maxsize=8)
@@ -61,7 +79,7 @@ def class_mask(labels: UInt8Array, *names: str) -> Float32Array:
     """Where the labels are one of the named classes: (H, W) float32, 0 or 1."""
     table = np.zeros(256, np.float32)
     table[[CLASS_ID[name] for name in names]] = 1.0
-    return cv2.LUT(labels, table)
+    return floats(cv2.LUT(labels, table))
 
 
 def sky_matte(image: UInt8Array, depth_m: Float32Array, labels: UInt8Array | None) -> Float32Array:
@@ -75,10 +93,10 @@ def sky_matte(image: UInt8Array, depth_m: Float32Array, labels: UInt8Array | Non
     hard = _sky(depth_m, labels)
     small = cv2.resize(hard, (48, 36), interpolation=cv2.INTER_AREA)
     if small.max() < 20:
-        return cv2.blur(hard, (3, 3)) * np.float32(1 / 255)
-    weight = (small * np.float32(1 / 255)) ** 2
+        return floats(pixels(cv2.blur(hard, (3, 3))) * np.float32(1 / 255))
+    weight = (pixels(small) * np.float32(1 / 255)) ** 2
     mixed = cv2.resize(image, (48, 36), interpolation=cv2.INTER_AREA) * weight[..., None]
-    spread = cv2.GaussianBlur(mixed, (0, 0), 3.0)
+    spread = floats(cv2.GaussianBlur(mixed, (0, 0), 3.0))
     spread /= cv2.GaussianBlur(weight, (0, 0), 3.0)[..., None] + 1e-4
     typical = cv2.resize(cv2.convertScaleAbs(spread), image.shape[1::-1])
     unlike = cv2.transform(cv2.absdiff(image, typical), np.full((1, 3), 1 / 3, np.float32))
@@ -87,9 +105,9 @@ def sky_matte(image: UInt8Array, depth_m: Float32Array, labels: UInt8Array | Non
     if labels is not None:
         wide = cv2.resize(cv2.dilate(small, np.ones((3, 3), np.uint8)), image.shape[1::-1])
         lace = cv2.LUT(labels, _LACE)
-        seam = cv2.max(seam, cv2.bitwise_and(lace, cv2.compare(wide, 12, cv2.CMP_GT)))
+        seam = cv2.max(seam, cv2.bitwise_and(lace, stencil(np.greater(wide, 12))))
     matte = cv2.max(cv2.blur(hard, (3, 3)), cv2.bitwise_and(seam, alike))
-    return matte * np.float32(1 / 255)
+    return floats(pixels(matte) * np.float32(1 / 255))
 
 
 _ALIKE = np.clip(382.0 - np.arange(256) * (255.0 / 40.0), 0, 255).astype(np.uint8)
@@ -100,23 +118,18 @@ _LACE[[CLASS_ID["tree"], CLASS_ID["pole"]]] = 255
 def _sky(depth_m: Float32Array, labels: UInt8Array | None) -> UInt8Array:
     """(H, W) uint8, 255 where there is sky."""
     if labels is not None:
-        return cv2.compare(labels, CLASS_ID["sky"], cv2.CMP_EQ)
-    return cv2.compare(depth_m, 0.9 * SKY_M, cv2.CMP_GT)
+        return stencil(labels == CLASS_ID["sky"])
+    return stencil(depth_m > 0.9 * SKY_M)
 
 
 def road_mask(depth_m: Float32Array, labels: UInt8Array | None) -> Float32Array:
     """Road and pavement: (H, W) float32, 0 to 1; without labels, where the depth lies flat."""
     if labels is not None:
-        return _floats(cv2.blur(class_mask(labels, "road", "pavement"), (3, 3)))
+        return floats(cv2.blur(class_mask(labels, "road", "pavement"), (3, 3)))
     height, width = depth_m.shape
     inverse = 1.0 / np.maximum(cv2.resize(depth_m, (64, 48), interpolation=cv2.INTER_AREA), 0.1)
     slope = np.gradient(cv2.GaussianBlur(inverse, (0, 0), 1.0), axis=0)
     plane = np.median(slope[-10:, 20:44])  # on a plane, 1/depth grows evenly down the picture
     flat = ((slope > 0.55 * plane) & (slope < 1.8 * plane)).astype(np.float32)
     flat[: int(0.35 * len(flat))] = 0.0
-    return _floats(cv2.resize(flat, (width, height), interpolation=cv2.INTER_LINEAR))
-
-
-def _floats(array: object) -> Float32Array:
-    """OpenCV says less about its results than it knows."""
-    return np.asarray(array, np.float32)
+    return floats(cv2.resize(flat, (width, height), interpolation=cv2.INTER_LINEAR))

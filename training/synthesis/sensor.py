@@ -9,7 +9,7 @@ import numpy as np
 
 from adverse_perception.frames import UInt8Array
 from training.synthesis.noise import grain
-from training.synthesis.scene import to_image, to_light
+from training.synthesis.scene import pixels, to_image, to_light
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def draw_sensor(rng: np.random.Generator, strength: float) -> Sensor:
         full_scale_electrons=float(8000.0 * (150.0 / 8000.0) ** (strength * rng.uniform(0.5, 1))),
         read_noise_electrons=float(rng.uniform(1.0, 5.0)),
         blur_px=float(rng.choice([0.0, rng.uniform(0.4, 1.3)])),
-        jpeg_quality=int(rng.choice([100, rng.integers(30, 90)])),
+        jpeg_quality=int(rng.integers(30, 90)) if rng.random() < 0.5 else 100,
         seed=int(rng.integers(1 << 30)),
     )
 
@@ -51,9 +51,10 @@ def render_sensor(image: UInt8Array, sensor: Sensor, time_s: float = 0.0) -> UIn
     light += spread * grain(light.shape, frame)
     noisy = to_image(np.maximum(light, 0.0, out=light))
     if sensor.blur_px > 0:
-        noisy = cv2.GaussianBlur(noisy, (0, 0), sensor.blur_px * image.shape[1] / 480)
+        soft = sensor.blur_px * image.shape[1] / 480
+        noisy = pixels(cv2.GaussianBlur(noisy, (0, 0), soft))
     if sensor.jpeg_quality < 100:
         quality = [cv2.IMWRITE_JPEG_QUALITY, sensor.jpeg_quality]
         coded = cv2.imencode(".jpg", noisy[..., ::-1], quality)[1]
-        noisy = np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+        noisy = pixels(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)))[..., ::-1].copy()
     return noisy

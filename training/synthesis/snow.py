@@ -11,7 +11,7 @@ import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.synthesis.noise import clouds, grain, wrapped
-from training.synthesis.scene import FOCAL, class_mask, road_mask
+from training.synthesis.scene import FOCAL, class_mask, floats, pixels, road_mask, stencil
 
 _TILE = 512
 _LAYERS_M = (1.5, 3.0, 6.0, 12.0, 25.0)
@@ -90,16 +90,16 @@ def render_flakes(
 ) -> UInt8Array:
     """Let it snow between the camera and the scene: (H, W, 3) uint8 RGB."""
     shape = image.shape[:2]
-    total = np.zeros(shape, np.uint8)
+    total: UInt8Array = np.zeros(shape, np.uint8)
     nearest = float(depth_m.min())
     for number, distance in enumerate(_LAYERS_M):
         layer, opacity = _layer(shape, snow, number, time_s)
         if distance > nearest:  # what stands before the layer hides it
-            layer = cv2.bitwise_and(layer, cv2.compare(depth_m, distance, cv2.CMP_GT))
-        total = cv2.addWeighted(total, 1.0, layer, opacity, 0.0)
+            layer = pixels(cv2.bitwise_and(layer, stencil(depth_m > distance)))
+        total = pixels(cv2.addWeighted(total, 1.0, layer, opacity, 0.0))
     share = np.minimum(total, 235) * np.float32(1 / 255)
     light = np.full((*shape, 3), np.uint8(snow.brightness), np.uint8)
-    return cv2.blendLinear(light, image, share, 1.0 - share)
+    return pixels(cv2.blendLinear(light, image, share, 1.0 - share))
 
 
 def _layer(
@@ -125,7 +125,7 @@ def _layer(
     cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
     matrix = np.array([[cos, -sin, start[0]], [sin, cos, (start[1] - fallen) % _TILE]], np.float32)
     opacity = (0.55, 0.8, 0.85, 0.75, 0.55)[number] * (size / (size + 0.3 * length)) ** 0.4
-    return wrapped(tile, shape, matrix), opacity
+    return wrapped(tile, shape, matrix), float(opacity)
 
 
 def _rounded(value: float) -> int:
@@ -137,16 +137,16 @@ def _rounded(value: float) -> int:
 def _flake_tile(size: float, length: int, pattern: int, count: int) -> UInt8Array:
     """Flakes smeared along the columns, periodic: (512, 512) uint8 opacity."""
     rng = np.random.default_rng(1000 * pattern + count)
-    tile = np.zeros((_TILE, _TILE), np.float32)
+    seeds = np.zeros((_TILE, _TILE), np.float32)
     columns, rows = rng.integers(0, _TILE, (2, count))
-    tile[rows, columns] = rng.uniform(0.3, 1.0, count)
+    seeds[rows, columns] = rng.uniform(0.3, 1.0, count)
     edge = 16 + length
-    tile = cv2.copyMakeBorder(tile, edge, edge, 16, 16, cv2.BORDER_WRAP)
+    tile = cv2.copyMakeBorder(seeds, edge, edge, 16, 16, cv2.BORDER_WRAP)
     sigma = max(0.45, 0.4 * size)
-    tile = cv2.GaussianBlur(tile, (0, 0), sigma) * np.float32(2 * math.pi * sigma**2)
+    tile = floats(cv2.GaussianBlur(tile, (0, 0), sigma)) * np.float32(2 * math.pi * sigma**2)
     tile = cv2.boxFilter(tile, -1, (1, length), normalize=False)
-    tile *= np.float32(min(1.0, (2.5 * sigma + 1.0) / length))
-    return cv2.convertScaleAbs(np.minimum(tile[edge:-edge, 16:-16], 1.0), alpha=255.0)
+    tile = floats(tile) * np.float32(min(1.0, (2.5 * sigma + 1.0) / length))
+    return pixels(cv2.convertScaleAbs(np.minimum(tile[edge:-edge, 16:-16], 1.0), alpha=255.0))
 
 
 def render_snow_cover(
@@ -155,10 +155,10 @@ def render_snow_cover(
     """Lay snow on the ground and on what stands there: (H, W, 3) uint8 RGB."""
     height, width = image.shape[:2]
     half = (width // 2, height // 2)
-    small = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+    small = pixels(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
     depth = np.minimum(cv2.resize(depth_m, half, interpolation=cv2.INTER_NEAREST), 100.0)
     if labels is not None:
-        labels = cv2.resize(labels, half, interpolation=cv2.INTER_NEAREST)
+        labels = pixels(cv2.resize(labels, half, interpolation=cv2.INTER_NEAREST))
     amount = _ground_snow(depth, snow, labels)
     if labels is not None:
         amount = np.maximum(amount, _object_snow(small, depth, snow, labels))
@@ -168,7 +168,7 @@ def render_snow_cover(
     bright = cv2.resize(np.clip(0.9 + relief, 0.5, 1.08), (width, height))
     cover = cv2.merge([cv2.convertScaleAbs(bright, alpha=channel) for channel in snow.white])
     share = cv2.resize(cv2.blur(np.minimum(amount, 0.96), (3, 3)), (width, height))
-    return cv2.blendLinear(cover, image, share, 1.0 - share)
+    return pixels(cv2.blendLinear(cover, image, share, 1.0 - share))
 
 
 def _ground_snow(
@@ -184,12 +184,12 @@ def _ground_snow(
     street = np.clip((1.3 * snow.road - 0.7 * cleared - 0.8 * field) * 1.8 + 0.25, 0.0, 1.0)
     street *= min(1.0, 0.3 + snow.road)
     if labels is None:
-        return street * road_mask(depth_m, labels)
+        return floats(street * road_mask(depth_m, labels))
     open_ground = np.clip((1.25 * snow.cover - field) * 2.5 + 0.1, 0.0, 1.0)
     low = np.arange(height)[:, None] > 0.55 * height
     meadow = class_mask(labels, "tree") * low
     ground = np.maximum(class_mask(labels, "pavement"), meadow)
-    return np.maximum(street * class_mask(labels, "road"), open_ground * ground)
+    return floats(np.maximum(street * class_mask(labels, "road"), open_ground * ground))
 
 
 def _object_snow(

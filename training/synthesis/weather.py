@@ -146,7 +146,9 @@ def _night(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
     night = draw_night(rng, strength)
     effects: list[Effect] = [night]
     air = (
-        0.35 * night.mean_luma * np.array(night.street if night.street_lux > 0 else night.ambient)
+        0.35
+        * night.mean_luma
+        * np.array(night.street if night.street_lux > 0 else night.ambient, np.float32)
     )
     if rng.random() < 0.35:
         effects.append(draw_wet_road(rng, rng.uniform(0.2, 1.0)))

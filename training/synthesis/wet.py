@@ -9,7 +9,7 @@ import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.synthesis.noise import clouds
-from training.synthesis.scene import road_mask
+from training.synthesis.scene import floats, pixels, road_mask
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def render_wet_road(
     share = cv2.multiply(cv2.resize(shine, (width, height)), ground)
     darker = 1.0 - np.float32(0.12 + 0.28 * wet.wetness) * ground
     soaked = cv2.multiply(image, cv2.merge([darker, darker, darker]), dtype=cv2.CV_8U)
-    return cv2.blendLinear(mirror, soaked, share, 1.0 - share)
+    return pixels(cv2.blendLinear(mirror, soaked, share, 1.0 - share))
 
 
 def _mirror(image: UInt8Array, ground: Float32Array, wet: WetRoad) -> UInt8Array:
@@ -67,9 +67,9 @@ def _mirror(image: UInt8Array, ground: Float32Array, wet: WetRoad) -> UInt8Array
     dry = cv2.resize(ground, (width, height)) < 0.5
     rows = np.arange(height, dtype=np.int16)[:, None]
     edge = np.maximum.accumulate(np.where(dry, rows, np.int16(0)), axis=0).astype(np.float32)
-    edge = cv2.blur(edge, (5, 1))
+    edge = floats(cv2.blur(edge, (5, 1)))
     source = np.clip(2.0 * edge - rows, 0, height - 1).astype(np.float32)
     columns = np.broadcast_to(np.arange(width, dtype=np.float32), (height, width))
     turned = cv2.remap(small, columns, source, cv2.INTER_LINEAR)
     smear = max(3, int(wet.roughness * height))
-    return cv2.blur(turned, (3, smear))
+    return pixels(cv2.blur(turned, (3, smear)))
