@@ -16,6 +16,7 @@ from adverse_perception.kernels import KernelError, definition, label
 
 def torch_labels(logits: Float32Array, height: int, width: int) -> UInt8Array:
     torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)  # faster than several on pictures this small
     large = torch.nn.functional.interpolate(
         torch.from_numpy(logits)[None],
         size=(height, width),
@@ -112,6 +113,19 @@ def test_logits_may_be_a_view() -> None:
     logits = street_like(6, 10, 20)
     view = np.ascontiguousarray(logits.transpose(1, 2, 0)).transpose(2, 0, 1)
     np.testing.assert_array_equal(label(view, 40, 80)[0], label(logits, 40, 80)[0])
+
+
+def test_no_kind_of_array_is_compiled_for_while_driving() -> None:
+    from adverse_perception.kernels import sparse
+
+    logits = street_like(6, 10, 20)
+    label(logits, 40, 80)
+    before = len(sparse.correct.signatures)
+    frozen = logits.copy()
+    frozen.flags.writeable = False
+    for other in (frozen, logits[:, ::2, ::2], np.asfortranarray(logits)):
+        label(other, 40, 80)
+    assert len(sparse.correct.signatures) == before
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def label(logits: Float32Array, height: int, width: int) -> tuple[UInt8Array, UI
     from adverse_perception.kernels import sparse
 
     _check(logits, height, width)
-    logits = np.ascontiguousarray(logits)
+    # exactly the array type that warm_up compiled for
+    logits = np.require(logits, requirements=["C", "A", "W"])
     coarse = logits.shape[1:]
     maps = np.empty(coarse, np.uint8), np.empty(coarse, np.float32), np.empty(coarse, np.float32)
     sparse.summarise(logits, *maps)

@@ -27,7 +27,7 @@ _FLOOR = np.float32(-24.0)
 """Logits further than this below the greatest weigh nothing in an 8-bit probability."""
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def summarise(logits: Array, winner: Array, best: Array, share: Array) -> None:
     """Winner, its logit and its probability in every point of the coarse grid.
 
@@ -78,7 +78,7 @@ def _exp(x: Any) -> Any:
     return value * value
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def fill(maps: Array, rows: Array, columns: Array, labels: Array, confidence: Array) -> None:
     """Label every pixel as if the four corners of every cell agreed.
 
@@ -116,7 +116,7 @@ def fill(maps: Array, rows: Array, columns: Array, labels: Array, confidence: Ar
                 labels[y, x] = winner[i, left[x]]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def correct(
     logits: Array, maps: Array, rows: Array, columns: Array, labels: Array, confidence: Array
 ) -> int:
