@@ -141,6 +141,14 @@ class PerceptionNode(LifecycleNode):
         self._phase = phase
         return TransitionCallbackReturn.SUCCESS
 
+    def _LifecycleNodeMixin__change_state(self, transition: int) -> TransitionCallbackReturn:
+        """Refuse a transition that the state does not allow; see rclpy#1209, it kills the node."""
+        try:
+            return super()._LifecycleNodeMixin__change_state(transition)
+        except Exception as error:
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+
     def _configure(self) -> None:
         if self._refused:
             raise ConfigError("; ".join(self._refused.values()))
