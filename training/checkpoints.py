@@ -13,6 +13,8 @@ from torch import nn
 
 from training.recipes import RECIPES, Augmentation, Recipe, Schedule
 
+_KEYS = {"recipe", "network", "average", "updates", "optimiser", "step", "score"}
+
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, cut off or of another recipe."""
@@ -41,12 +43,20 @@ class AveragedWeights:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network with the recipe that made it."""
+    """A network with the recipe that made it.
+
+    Attributes:
+        network: with the averaged weights, on the CPU, ready to evaluate or export.
+        step: optimiser steps it has taken.
+        score: what training's validation said, 0 to 1.
+        learnt_from: names of the data sets it has seen, also before this run.
+    """
 
     recipe: Recipe
     network: nn.Module
     step: int
     score: float
+    learnt_from: tuple[str, ...]
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
@@ -58,26 +68,55 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Raises `CheckpointError` if the file is missing or cut off."""
+    """Raises `CheckpointError` if the file is missing, cut off or something else."""
     if not path.is_file():
-        raise CheckpointError(f"{path}: expected a checkpoint of training.train, found no file")
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
         raise CheckpointError(
-            f"{path}: expected a checkpoint of training.train, found a file that cannot be read "
-            f"({error}); train again or copy it anew"
-        ) from error
-    return content
+            f"{path}: expected a checkpoint, found no file; train one with training.train"
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load has no common base class for what it meets
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _unfit(path, f"a file that cannot be read ({reason})") from error
+    missing = sorted(_KEYS - set(content)) if isinstance(content, dict) else sorted(_KEYS)
+    if missing:
+        raise _unfit(path, f"a file without {', '.join(missing)}")
+    return dict(content)
+
+
+def _unfit(path: Path, found: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: expected a checkpoint of training.train, found {found}; "
+        "train again or copy it anew"
+    )
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """The averaged network of a checkpoint, ready to evaluate or export."""
+    """The averaged network of a checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing, cut off, or of another version of the recipes.
+    """
     content = read(path)
-    recipe = recipe_from(content["recipe"])
-    network = recipe.network()
-    network.load_state_dict(content["average"])
-    return Checkpoint(recipe, network.eval(), int(content["step"]), float(content["score"]))
+    try:
+        recipe = recipe_from(content["recipe"])
+        network = recipe.network()
+        network.load_state_dict(content["average"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise _unfit(path, f"a recipe or weights that do not fit ({reason})") from error
+    return Checkpoint(
+        recipe,
+        network.eval(),
+        int(content["step"]),
+        float(content["score"]),
+        learnt_from(content),
+    )
+
+
+def learnt_from(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the data sets a checkpoint has seen; early checkpoints only have their recipe's."""
+    return tuple(content.get("learnt_from", content["recipe"]["data"]))
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
@@ -96,6 +135,18 @@ def recipe_from(described: Mapping[str, Any]) -> Recipe:
         values[key] = tuple(values[key])
     schedule = Schedule(**values.pop("schedule"))
     return Recipe(**values, schedule=schedule, augmentation=Augmentation(**augmentation))
+
+
+def check_same_network(path: Path, found: Recipe, expected: Recipe) -> None:
+    """Raises `CheckpointError` if the weights of one recipe do not fit the other's network."""
+    shapes = [
+        f"{recipe.role} {recipe.backbone} of width {recipe.width}" for recipe in (found, expected)
+    ]
+    if shapes[0] != shapes[1]:
+        raise CheckpointError(
+            f"{path}: expected weights for {shapes[1]}, found {shapes[0]}; "
+            "choose another recipe, or another folder with --out"
+        )
 
 
 def named_recipe(name: str) -> Recipe:

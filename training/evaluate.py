@@ -11,34 +11,39 @@ frames in clear, rain, fog and night, in equal parts. Seeds are fixed and never 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import nn
 from tqdm import tqdm
 
+from adverse_perception.config import PipelineConfig
+from adverse_perception.files import FileError, write_json
 from adverse_perception.frames import Condition, Frame, UInt8Array, Weather
-from adverse_perception.inference import Engine, load_engine
+from adverse_perception.inference import Engine, EngineError, load_engine
 from adverse_perception.report import machine
 from adverse_perception.scores import ConfusionMatrix
 from adverse_perception.segmenters import EngineSegmenter
+from adverse_perception.weather import WeatherClassifier
 from training.checkpoints import open_checkpoint
 from training.datasets import Pack, data_folder, open_pack
 from training.network_engine import NetworkEngine
 from training.recipes import NOTICEABLE, Recipe
 from training.synthesis import WEATHERS, degrade
 
-VALIDATION = ("camvid", "val")
 VALIDATION_EVERY = 4
 """Consecutive frames of a video say much the same: every so manieth is looked at in training."""
 TEST_SEED = 20_000_003
 """Beginning of the seeds of test weather; training's begin with a recipe's small seed."""
+
+
+class EvaluationError(ValueError):
+    """What was asked for cannot be scored."""
+
 
 Labeller = Callable[[UInt8Array], UInt8Array]
 
@@ -77,10 +82,8 @@ def weathered(image: UInt8Array, weather: str, number: int) -> UInt8Array:
 
 
 def name_weather(engine: Engine, image: UInt8Array) -> Weather:
-    """What the weather engine says of one picture by itself."""
-    size = (engine.metadata.input_width, engine.metadata.input_height)
-    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return list(Weather)[int(engine.run(small)["scores"].argmax())]
+    """What the vehicle makes of one picture by itself: (H, W, 3) uint8 RGB."""
+    return WeatherClassifier(engine, PipelineConfig()).observe(Frame(image)).weather
 
 
 def score_weather(engine: Engine, pack: Pack, every: int = 1) -> ConfusionMatrix:
@@ -98,9 +101,8 @@ def _turns(pack: Pack, every: int) -> Iterator[tuple[int, Weather, UInt8Array]]:
         yield number, list(Weather)[turn % len(Weather)], pack.load(number)[0]
 
 
-def validate(recipe: Recipe, network: nn.Module, data: Path) -> float:
+def validate(recipe: Recipe, network: nn.Module, pack: Pack) -> float:
     """What training watches, on frames it does not train on: mIoU or accuracy, 0 to 1."""
-    pack = open_pack(data / VALIDATION[0], VALIDATION[1])
     engine = NetworkEngine(recipe, network)
     if recipe.role == "weather":
         return score_weather(engine, pack).accuracy()
@@ -117,14 +119,24 @@ def open_engine(path: Path, backend: str, threads: int) -> Engine:
 
 
 def evaluate(engine: Engine, pack: Pack, weather: str | None = None) -> dict[str, Any]:
-    """The figures of one engine on one pack, as they go into a JSON file."""
+    """The figures of one engine on one pack, as they go into a JSON file.
+
+    Raises:
+        EvaluationError: a weather is wished for an engine that is scored in every weather.
+    """
     if engine.metadata.role == "weather":
+        if weather is not None:
+            raise EvaluationError(
+                f"engine {engine.name}: expected no --weather, found {weather}; "
+                "a weather engine is always scored in clear, rain, fog and night"
+            )
         matrix, names = score_weather(engine, pack), [weather.value for weather in Weather]
-        figures: dict[str, Any] = {"accuracy": matrix.accuracy()}
+        figures: dict[str, Any] = {"accuracy": _number(matrix.accuracy())}
         figures["confusion"] = matrix.counts[:, : len(names)].tolist()
     else:
         matrix, names = score(labeller(engine), pack, weather), list(pack.class_names)
-        figures = {"miou": matrix.miou(), "pixel_accuracy": matrix.accuracy()}
+        figures = {"pixel_accuracy": _number(matrix.accuracy())}
+    figures["miou"] = _number(matrix.miou())
     iou = {name: _number(value) for name, value in zip(names, matrix.iou(), strict=True)}
     return {"engine": engine.name, "weather": weather, **figures, "iou": iou}
 
@@ -157,25 +169,28 @@ def main(given: list[str] | None = None) -> int:
         pack = open_pack(arguments.data or data_folder() / "camvid", arguments.split)
         engine = open_engine(arguments.engine, arguments.backend, arguments.threads)
         figures = evaluate(engine, pack, arguments.weather)
-    except ValueError as error:
+        figures |= {"data": pack.name, "split": arguments.split, "frames": len(pack.pairs)}
+        figures |= {"backend": _backend(arguments), "machine": machine()}
+        if arguments.json:
+            write_json(arguments.json, figures)
+    except (ValueError, EngineError, FileError) as error:
         print(f"training.evaluate: {error}", file=sys.stderr)
         return 2
-    figures |= {"data": pack.name, "split": arguments.split, "frames": len(pack.pairs)}
-    figures |= {"backend": arguments.backend, "machine": machine()}
     print_table(figures)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
     return 0
+
+
+def _backend(arguments: argparse.Namespace) -> str:
+    return str(arguments.backend) if arguments.engine.suffix == ".onnx" else "pytorch"
 
 
 def print_table(figures: dict[str, Any]) -> None:
     """The figures for a person."""
-    kind = "miou" if "miou" in figures else "accuracy"
+    kind = "accuracy" if "accuracy" in figures else "miou"
     title = f"{figures['engine']} on {figures['data']} {figures['split']}"
     print(f"{title} ({figures['frames']} frames, weather: {figures['weather'] or 'as it is'})")
-    for name, value in figures["iou"].items():
+    for name, value in {**figures["iou"], kind: figures[kind]}.items():
         print(f"  {name:<18} {'absent' if value is None else f'{value:.3f}'}")
-    print(f"  {kind:<18} {figures[kind]:.3f}")
 
 
 if __name__ == "__main__":

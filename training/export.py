@@ -22,18 +22,18 @@ import torch
 from torch import nn
 
 from adverse_perception import __version__
-from adverse_perception.inference import EngineMetadata, load_engine, write_metadata
+from adverse_perception.inference import EngineError, EngineMetadata, load_engine, write_metadata
 from training.checkpoints import Checkpoint, open_checkpoint
 from training.datasets import TERMS, Pack, data_folder, open_pack
 from training.evaluate import evaluate
 from training.network_engine import OUTPUT_OF_ROLE, NetworkEngine, describe_engine
 from training.recipes import Recipe
-from training.samples import REAL_WEATHER
 
 OPSET = 17
 TOLERANCE = 1e-3
 """Largest difference between the two runtimes, relative to the largest logit."""
 _SUBNORMAL = 1e-30
+OTHER_TERMS = "not known to this package: as its owner says"
 STAND_IN = "stands in on the rain, fog and night routes until these have networks of their own"
 
 
@@ -94,12 +94,12 @@ def flushed(network: nn.Module) -> nn.Module:
 def describe(checkpoint: Checkpoint, scores: Mapping[str, float]) -> EngineMetadata:
     """The engine's description of itself: what it learnt from, on whose terms, and how well."""
     recipe = checkpoint.recipe
-    learnt_from = list(recipe.data)
-    if recipe.role == "weather":
-        learnt_from += sorted({pack for pack, _ in REAL_WEATHER.values()})
     return replace(
         describe_engine(recipe),
-        training_data=tuple({"name": name, "terms": TERMS[name]} for name in learnt_from),
+        training_data=tuple(
+            {"name": name, "terms": TERMS.get(name, OTHER_TERMS)}
+            for name in checkpoint.learnt_from
+        ),
         scores=dict(scores),
         exported_with={
             "adverse_perception": __version__,
@@ -170,7 +170,7 @@ def main(given: list[str] | None = None) -> int:
             pack = open_pack(arguments.data or data_folder() / "camvid", "test")
             scores = measure(checkpoint, pack)
         metadata = export(checkpoint, arguments.out, scores)
-    except ValueError as error:
+    except (ValueError, EngineError) as error:
         print(f"training.export: {error}", file=sys.stderr)
         return 2
     print(f"{arguments.out}: {metadata.name}, {metadata.scores or 'not scored'}")

@@ -32,12 +32,21 @@ def grouped_cross_entropy(
         float, row r of a sample is 1 at the classes that its label r may mean; weights (K,).
     """
     labels = labels[:, ::2, ::2]
-    logits = interpolate(logits, size=labels.shape[1:], mode="bilinear")
-    fine = softmax(logits.float(), 1)
-    chance = torch.einsum("nrk,nkhw->nrhw", groups, fine).clamp_min(1e-6)
-    shares = torch.tensor(CLASS_SHARES, device=logits.device)
-    weight_of_row = (groups @ (weights * shares)) / (groups @ shares).clamp_min(1e-6)
-    weighted = torch.log(chance) * weight_of_row[:, :, None, None]
+    logits = interpolate(logits.float(), size=labels.shape[1:], mode="bilinear")
+    with torch.autocast(logits.device.type, enabled=False):  # bfloat16 knows 0.996 and 1, no more
+        weighted = _log_chance(logits, groups) * _weight_of_row(groups, weights)[:, :, None, None]
     known = labels != UNLABELLED
     total = nll_loss(weighted, labels, ignore_index=UNLABELLED, reduction="sum")
     return total / known.sum().clamp_min(1)
+
+
+def _log_chance(logits: Tensor, groups: Tensor) -> Tensor:
+    """Logarithm of the probability of every row of the groups: (N, K, h, w)."""
+    chance = torch.einsum("nrk,nkhw->nrhw", groups, softmax(logits, 1))
+    return chance.clamp_min(1e-30).log()  # so small that hopeless pixels still have a gradient
+
+
+def _weight_of_row(groups: Tensor, weights: Tensor) -> Tensor:
+    """A coarse label weighs what its pixels would weigh on average if they were fine: (N, K)."""
+    shares = torch.tensor(CLASS_SHARES, device=groups.device)
+    return (groups @ (weights * shares)) / (groups @ shares).clamp_min(1e-6)

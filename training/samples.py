@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from adverse_perception.frames import UInt8Array, Weather
-from training.datasets import LabelMap, Pack, open_pack, read_image
+from training.datasets import DatasetError, LabelMap, Pack, open_pack, open_pictures, read_image
 from training.recipes import Augmentation, Recipe
 from training.street_pack import drawn_pack
 from training.synthesis import degrade
@@ -27,7 +27,6 @@ from training.transforms import (
     draw_photometry,
 )
 
-_STREET_SIZE = (480, 360)  # width, height
 REAL_WEATHER = {
     Weather.FOG: ("fog_dawn", "fog"),
     Weather.RAIN: ("night_rain_clips", "rain"),
@@ -61,8 +60,44 @@ class Source:
 def open_sources(recipe: Recipe, data: Path, leave_out: Sequence[str] = ()) -> dict[str, Source]:
     """Every source of the recipe that is not left out, by name; streets are drawn if need be."""
     names = [name for name in recipe.data if name not in leave_out]
+    if not names:
+        raise DatasetError(
+            f"recipe {recipe.name}: expected data to train on, found that everything is left out; "
+            f"leave out less of {', '.join(recipe.data)}"
+        )
     folders = {name: drawn_pack() if name == "street" else data / name for name in names}
     return {name: Source(open_pack(folder, "train")) for name, folder in folders.items()}
+
+
+def open_real_weather(data: Path, leave_out: Sequence[str] = ()) -> dict[Weather, list[Path]]:
+    """Pictures of real weather, where their packs are there and not left out."""
+    return {
+        weather: open_pictures(data / pack, split)
+        for weather, (pack, split) in REAL_WEATHER.items()
+        if pack not in leave_out and (data / pack).is_dir()
+    }
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The samples of a run, and the names of the data sets they come from."""
+
+    samples: Dataset[dict[str, Tensor]]
+    learnt_from: tuple[str, ...]
+
+
+def open_stream(recipe: Recipe, data: Path, leave_out: Sequence[str] = ()) -> Stream:
+    """What a recipe trains on.
+
+    Raises:
+        DatasetError: a pack is missing or laid out otherwise, or nothing is left to train on.
+    """
+    sources = open_sources(recipe, data, leave_out)
+    if recipe.role != "weather":
+        return Stream(LabelledStream(recipe, sources), tuple(sources))
+    real = open_real_weather(data, leave_out)
+    packs = sorted({REAL_WEATHER[weather][0] for weather in real})
+    return Stream(WeatherStream(recipe, sources, real), (*sources, *packs))
 
 
 class LabelledStream(Dataset[dict[str, Tensor]]):

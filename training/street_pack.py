@@ -6,13 +6,12 @@ once and kept in `.cache/`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
+from adverse_perception.files import write_bytes, write_json, write_labels, write_picture
 from adverse_perception.labels import CLASSES, UNLABELLED
 from training.street import View, random_view
 
@@ -29,8 +28,6 @@ def drawn_pack(folder: Path = FOLDER, count: int = COUNT) -> Path:
         folder: where the pack is, or will be.
         count: pictures in its `train` split.
     """
-    for kind in ("images", "labels"):
-        (folder / kind / "train").mkdir(parents=True, exist_ok=True)
     names = [f"{number:05d}" for number in range(count)]
     missing = [n for n in range(count) if not (folder / f"labels/train/{names[n]}.png").is_file()]
     for number in tqdm(missing, desc="drawing streets", disable=not missing):
@@ -40,8 +37,9 @@ def drawn_pack(folder: Path = FOLDER, count: int = COUNT) -> Path:
 
 
 def _write(folder: Path, name: str, view: View) -> None:
-    cv2.imwrite(str(folder / f"images/train/{name}.png"), view.image[:, :, ::-1])
-    cv2.imwrite(str(folder / f"labels/train/{name}.png"), view.labels)
+    # Whole files only: the processes of a torchrun may draw beside each other.
+    write_picture(folder / f"images/train/{name}.png", view.image)
+    write_labels(folder / f"labels/train/{name}.png", view.labels)
 
 
 def _describe(folder: Path, names: list[str]) -> None:
@@ -50,7 +48,6 @@ def _describe(folder: Path, names: list[str]) -> None:
         for number, entry in enumerate(CLASSES)
     ]
     described = {"ignore_index": UNLABELLED, "classes": classes}
-    (folder / "classes.json").write_text(json.dumps(described, indent=1) + "\n")
-    (folder / "splits").mkdir(exist_ok=True)
+    write_json(folder / "classes.json", described)
     pairs = [f"images/train/{name}.png labels/train/{name}.png\n" for name in names]
-    (folder / "splits" / "train.txt").write_text("".join(pairs))
+    write_bytes(folder / "splits" / "train.txt", "".join(pairs).encode())

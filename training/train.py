@@ -7,147 +7,32 @@ A run writes checkpoints and goes on from the last one when it is started again.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from statistics import mean
+from typing import Any
 
 import cv2
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed import destroy_process_group, init_process_group
-from torch.nn.functional import cross_entropy
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from training.checkpoints import (
-    AveragedWeights,
-    describe,
-    named_recipe,
-    open_checkpoint,
-    read,
-    save,
-)
-from training.datasets import data_folder
+from adverse_perception.files import FileError
+from training.checkpoints import named_recipe
+from training.datasets import Pack, data_folder, open_pack
 from training.evaluate import validate
-from training.losses import class_weights, grouped_cross_entropy
-from training.recipes import RECIPES, Recipe, Schedule
-from training.samples import LabelledStream, Range, WeatherStream, open_sources
+from training.recipes import RECIPES, Recipe
+from training.run import Process, Run, learning_rate
+from training.samples import Range, Stream, open_stream
 
-_WARM_UP = 0.05
-
-
-@dataclass(frozen=True)
-class Process:
-    """Which of the processes of a run this is, and the device it computes on."""
-
-    rank: int
-    world: int
-    device: torch.device
-
-    @property
-    def leads(self) -> bool:
-        """The one that writes and shows progress."""
-        return self.rank == 0
-
-
-def learning_rate(schedule: Schedule, step: int) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    warm_up = max(1, round(_WARM_UP * schedule.steps))
-    if step < warm_up:
-        return schedule.rate * (step + 1) / warm_up
-    done = (step - warm_up) / max(1, schedule.steps - warm_up)
-    return schedule.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def loss_of(recipe: Recipe, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """The loss of one batch: of the labels, or of the weather."""
-    outputs = network(batch["image"])
-    if recipe.role == "weather":
-        return cross_entropy(outputs, batch["weather"], label_smoothing=0.05)
-    weights = class_weights(recipe.rare_class_power).to(outputs.device)
-    return grouped_cross_entropy(outputs, batch["labels"], batch["groups"], weights)
-
-
-class Run:
-    """A training from its checkpoint to its last step."""
-
-    def __init__(self, recipe: Recipe, folder: Path, process: Process, compiled: bool) -> None:
-        self.recipe, self.folder, self.process = recipe, folder, process
-        torch.manual_seed(recipe.seed)
-        self.network = recipe.network().to(process.device)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = AveragedWeights(self.network, recipe.schedule.average)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), weight_decay=recipe.schedule.decay
-        )
-        self.step, self.score = 0, 0.0
-        self._compiled = compiled
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where the run is kept."""
-        return self.folder / "last.pt"
-
-    def resume(self) -> None:
-        """Go on from the last checkpoint if there is one."""
-        if not self.checkpoint.is_file():
-            return
-        content = read(self.checkpoint)
-        self.network.load_state_dict(content["network"])
-        self.average.network.load_state_dict(content["average"])
-        self.average.updates = int(content["updates"])
-        self.optimiser.load_state_dict(content["optimiser"])
-        self.step, self.score = int(content["step"]), float(content["score"])
-
-    def begin_from(self, checkpoint: Path) -> None:
-        """Take the averaged weights of another run to start with."""
-        weights = open_checkpoint(checkpoint).network.state_dict()
-        self.network.load_state_dict(weights)
-        self.average.network.load_state_dict(weights)
-
-    def save(self) -> None:
-        """Write everything that going on needs."""
-        content = {
-            "recipe": describe(self.recipe),
-            "network": self.network.state_dict(),
-            "average": self.average.network.state_dict(),
-            "updates": self.average.updates,
-            "optimiser": self.optimiser.state_dict(),
-            "step": self.step,
-            "score": self.score,
-        }
-        save(self.checkpoint, content)
-
-    def stepper(self) -> nn.Module:
-        """The network as it is trained: on several processes, compiled, or plain."""
-        network = self.network
-        if self.process.world > 1:
-            network = DistributedDataParallel(network)
-        if self._compiled:
-            network = cast(nn.Module, torch.compile(network))
-        return network
-
-    def train_step(self, network: nn.Module, batch: dict[str, Tensor]) -> float:
-        """One step of the optimiser; returns the loss."""
-        device = self.process.device
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.recipe.schedule, self.step)
-        batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss = loss_of(self.recipe, network, batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
-        self.average.update(self.network)
-        self.step += 1
-        return float(loss.detach())
+_RECENT = 50
+"""So many steps' losses are averaged for display."""
 
 
 def batches(
@@ -174,44 +59,52 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def train(run: Run, arguments: argparse.Namespace) -> None:
-    """Train to the end, with checkpoints, TensorBoard and a progress bar."""
+def train(
+    run: Run, stream: Stream, validation: Pack, *, workers: int = 0, save_every: int = 500
+) -> list[float]:
+    """Train to the end, with checkpoints, TensorBoard and a progress bar.
+
+    Args:
+        run: begun or resumed.
+        stream: what it learns from.
+        validation: labelled frames it does not learn from, scored at every checkpoint.
+        workers: processes that load samples; 0 loads them in this one.
+        save_every: steps between checkpoints.
+
+    Returns:
+        The loss of every step.
+    """
     recipe, process = run.recipe, run.process
-    data = data_folder(arguments.data)
-    sources = open_sources(recipe, data, arguments.leave_out)
-    samples: Dataset[dict[str, Tensor]] = (
-        WeatherStream(recipe, sources, data)
-        if recipe.role == "weather"
-        else LabelledStream(recipe, sources)
-    )
+    run.learnt_from = tuple(dict.fromkeys((*run.learnt_from, *stream.learnt_from)))
     network = run.stepper().train()
-    writer = SummaryWriter(str(run.folder / "tensorboard")) if process.leads else None
     bar = tqdm(
-        batches(run, samples, arguments.workers),
+        batches(run, stream.samples, workers),
         total=recipe.schedule.steps,
         initial=run.step,
         desc=recipe.name,
         disable=not process.leads,
         mininterval=2,
     )
-    smooth = None
+    losses: list[float] = []
     for batch in bar:
-        loss = run.train_step(network, batch)
-        smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
-        bar.set_postfix(loss=f"{smooth:.3f}", score=f"{run.score:.3f}", refresh=False)
-        last = run.step == recipe.schedule.steps
-        if writer is not None and (run.step % arguments.save_every == 0 or last):
-            run.score = validate(recipe, run.average.network, data)
-            record(writer, run, smooth, batch)
+        losses.append(run.train_step(network, batch))
+        recent = mean(losses[-_RECENT:])
+        bar.set_postfix(loss=f"{recent:.3f}", score=f"{run.score:.3f}", refresh=False)
+        due = run.step % save_every == 0 or run.step == recipe.schedule.steps
+        if process.leads and due:
+            run.score = validate(recipe, run.average.network, validation)
+            record(run, recent, batch)
             run.save()
+    return losses
 
 
-def record(writer: SummaryWriter, run: Run, loss: float, batch: dict[str, Tensor]) -> None:
+def record(run: Run, loss: float, batch: dict[str, Tensor]) -> None:
     """Curves and the pictures of the last batch, for TensorBoard."""
-    writer.add_scalar("loss", loss, run.step)
-    writer.add_scalar("validation", run.score, run.step)
-    writer.add_scalar("rate", learning_rate(run.recipe.schedule, run.step), run.step)
-    writer.add_images("samples", batch["image"][:8], run.step, dataformats="NHWC")
+    with SummaryWriter(str(run.folder / "tensorboard")) as writer:
+        writer.add_scalar("loss", loss, run.step)
+        writer.add_scalar("validation", run.score, run.step)
+        writer.add_scalar("rate", learning_rate(run.recipe.schedule, run.step), run.step)
+        writer.add_images("samples", batch["image"][:8], run.step, dataformats="NHWC")
 
 
 def this_process(wished: str | None) -> Process:
@@ -220,6 +113,8 @@ def this_process(wished: str | None) -> Process:
     local = int(os.environ.get("LOCAL_RANK", 0))
     kind = wished or ("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
+    if kind == "cuda":
+        torch.cuda.set_device(device)
     if world > 1:
         init_process_group("nccl" if kind == "cuda" else "gloo")
     return Process(rank, world, device)
@@ -235,7 +130,11 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("recipe", choices=sorted(RECIPES), help="what to train")
     parser.add_argument("--data", type=Path, help="folder that holds camvid/, idd_lite/, ...")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
-    parser.add_argument("--init", type=Path, help="checkpoint whose weights to begin with")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--init", type=Path, help="checkpoint whose weights to begin with")
+    begin.add_argument(
+        "--backbone", type=Path, help="torchvision's ImageNet weights to begin with"
+    )
     parser.add_argument("--steps", type=int, help="optimiser steps (default: the recipe's)")
     parser.add_argument("--rate", type=float, help="highest learning rate (default: the recipe's)")
     parser.add_argument("--batch", type=int, help="samples a step and process")
@@ -259,26 +158,45 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     return replace(recipe, schedule=replace(recipe.schedule, **changed))
 
 
+def begin(run: Run, arguments: argparse.Namespace) -> None:
+    """Weights to start with: the run's own checkpoint, else the ones named, else drawn ones."""
+    if arguments.init:
+        run.begin_from(arguments.init)
+    if arguments.backbone:
+        run.begin_from_backbone(arguments.backbone)
+    run.resume()
+
+
+def train_as_told(arguments: argparse.Namespace, process: Process) -> None:
+    """Open what the command line names, then train; an interrupted run keeps what it has."""
+    recipe = recipe_of(arguments)
+    data = data_folder(arguments.data)
+    stream = open_stream(recipe, data, arguments.leave_out)
+    validation = open_pack(data / "camvid", "val")
+    run = Run(recipe, arguments.out or Path("runs") / recipe.name, process, arguments.compile)
+    begin(run, arguments)
+    try:
+        train(run, stream, validation, workers=arguments.workers, save_every=arguments.save_every)
+    except KeyboardInterrupt:
+        if process.leads:
+            run.save()
+        raise
+
+
 def main(given: list[str] | None = None) -> int:
     """Train as told; returns the exit code."""
     arguments = arguments_of(given)
     torch.set_flush_denormal(True)  # subnormal numbers are a hundred times slower on a CPU
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    recipe = recipe_of(arguments)
     process = this_process(arguments.device)
-    run = Run(recipe, arguments.out or Path("runs") / recipe.name, process, arguments.compile)
-    if arguments.init:
-        run.begin_from(arguments.init)
-    run.resume()
     try:
-        train(run, arguments)
-    except ValueError as error:
-        print(f"training.train: {error}", file=sys.stderr)
+        train_as_told(arguments, process)
+    except (ValueError, FileError) as error:
+        # A worker that loads samples wraps its error in a traceback; the error is the last line.
+        print(f"training.train: {str(error).splitlines()[-1]}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        if process.leads:
-            run.save()
         return 130
     finally:
         if process.world > 1:

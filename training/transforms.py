@@ -55,7 +55,9 @@ def apply_geometry(
     if fill < 0.7:  # bilinear sampling would alias
         reduced = (round(width * fill), round(height * fill))
         image = np.asarray(cv2.resize(image, reduced, interpolation=cv2.INTER_AREA), np.uint8)
-        labels = np.asarray(cv2.resize(labels, reduced, interpolation=cv2.INTER_NEAREST), np.uint8)
+        # The plain nearest takes the corner of a cell, half a cell beside the picture's middle.
+        nearest = cv2.resize(labels, reduced, interpolation=cv2.INTER_NEAREST_EXACT)
+        labels = np.asarray(nearest, np.uint8)
         (height, width), fill = image.shape[:2], 1.0
     matrix = _affine(geometry, fill, (height, width), size)
     target = (size[1], size[0])
@@ -81,7 +83,9 @@ def _affine(
         np.maximum(0, np.array([source[1], source[0]]) * fill - np.array([size[1], size[0]])) / 2
     )
     target = np.array([size[1], size[0]]) / 2 + play * np.array(geometry.shift)
-    return np.asarray(np.column_stack([linear, target - linear @ middle]), np.float64)
+    # OpenCV counts from the middle of the first pixel, pictures begin half a pixel before it.
+    offset = target - linear @ (middle - 0.5) - 0.5
+    return np.asarray(np.column_stack([linear, offset]), np.float64)
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def _curves(photometry: Photometry) -> UInt8Array:
     """One look-up table per channel: (1, 256, 3) uint8."""
     grey = (np.arange(256) / 255.0) ** photometry.gamma * 255 * photometry.gain
     table = (grey + photometry.offset)[:, None] * np.array(photometry.balance)
-    return np.asarray(np.clip(table, 0, 255)[None], np.uint8)
+    return np.asarray(np.rint(np.clip(table, 0, 255))[None], np.uint8)
 
 
 def _sum(

@@ -201,18 +201,36 @@ def load_backbone(backbone: Backbone, path: Path) -> None:
     """Put public ImageNet weights (torchvision's state dict) into a backbone.
 
     Raises:
-        BackboneError: a parameter of the backbone is missing in the file or has another shape.
+        BackboneError: the file cannot be read, or lacks a parameter of the backbone's shape.
     """
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    wanted = backbone.state_dict()
+    weights = _state_dict(path)
+    wanted = {
+        name: value
+        for name, value in backbone.state_dict().items()
+        if not name.endswith("num_batches_tracked")  # older files do not count
+    }
     unfit = [
-        name for name, value in wanted.items()
+        name
+        for name, value in wanted.items()
         if name not in weights or weights[name].shape != value.shape
-    ]  # fmt: skip
+    ]
     if unfit:
         raise BackboneError(
             f"{path}: expected torchvision's weights for {type(backbone).__name__}, but "
             f"{len(unfit)} of {len(wanted)} parameters are missing or of another shape (first: "
             f"{unfit[0]}); choose the recipe whose backbone has the file's name and width"
         )
-    backbone.load_state_dict({name: weights[name] for name in wanted})
+    backbone.load_state_dict({name: weights[name] for name in wanted}, strict=False)
+
+
+def _state_dict(path: Path) -> dict[str, Tensor]:
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        if all(isinstance(value, Tensor) for value in weights.values()):
+            return dict(weights)
+        problem = "entries that are no tensors"
+    except Exception as error:  # torch.load has no common base class for what it meets
+        problem = str(error).splitlines()[0]
+    raise BackboneError(
+        f"{path}: expected a state dict of torchvision, found {problem}; download it again"
+    )

@@ -1,0 +1,171 @@
+"""One training: network, averaged weights and optimiser, from its checkpoint to its last step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from training.checkpoints import (
+    AveragedWeights,
+    check_same_network,
+    describe,
+    learnt_from,
+    open_checkpoint,
+    read,
+    recipe_from,
+    save,
+)
+from training.losses import class_weights, grouped_cross_entropy
+from training.networks.deeplab import DeepLabV3Plus
+from training.networks.encoders import BackboneError, load_backbone
+from training.recipes import Recipe, Schedule
+
+_WARM_UP = 0.05
+
+
+@dataclass(frozen=True)
+class Process:
+    """Which of the processes of a run this is, and the device it computes on."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """The one that writes and shows progress."""
+        return self.rank == 0
+
+
+def learning_rate(schedule: Schedule, step: int) -> float:
+    """Linear warm-up, then half a cosine down to zero."""
+    warm_up = max(1, round(_WARM_UP * schedule.steps))
+    if step < warm_up:
+        return schedule.rate * (step + 1) / warm_up
+    done = (step - warm_up) / max(1, schedule.steps - warm_up)
+    return schedule.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def loss_of(recipe: Recipe, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """The loss of one batch: of the labels, or of the weather."""
+    outputs = network(batch["image"])
+    if recipe.role == "weather":
+        return cross_entropy(outputs, batch["weather"], label_smoothing=0.05)
+    weights = class_weights(recipe.rare_class_power).to(outputs.device)
+    return grouped_cross_entropy(outputs, batch["labels"], batch["groups"], weights)
+
+
+class Run:
+    """A training from its checkpoint to its last step."""
+
+    def __init__(
+        self, recipe: Recipe, folder: Path, process: Process, compiled: bool = False
+    ) -> None:
+        self.recipe, self.folder, self.process = recipe, folder, process
+        torch.manual_seed(recipe.seed)
+        self.network = recipe.network().to(process.device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = AveragedWeights(self.network, recipe.schedule.average)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), weight_decay=recipe.schedule.decay
+        )
+        self.step, self.score = 0, 0.0
+        self.learnt_from: tuple[str, ...] = ()
+        self._compiled = compiled
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the run is kept."""
+        return self.folder / "last.pt"
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint if there is one.
+
+        Raises:
+            CheckpointError: it is broken, or of another network.
+        """
+        if not self.checkpoint.is_file():
+            return
+        content = read(self.checkpoint)
+        check_same_network(self.checkpoint, recipe_from(content["recipe"]), self.recipe)
+        self.network.load_state_dict(content["network"])
+        self.average.network.load_state_dict(content["average"])
+        self.average.updates = int(content["updates"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        self.step, self.score = int(content["step"]), float(content["score"])
+        self.learnt_from = learnt_from(content)
+
+    def begin_from(self, path: Path) -> None:
+        """Take the averaged weights of another run to start with.
+
+        Raises:
+            CheckpointError: the file is missing, broken, or of another network.
+        """
+        earlier = open_checkpoint(path)
+        check_same_network(path, earlier.recipe, self.recipe)
+        self._take(earlier.network.state_dict())
+        self.learnt_from = earlier.learnt_from
+
+    def begin_from_backbone(self, path: Path) -> None:
+        """Take public ImageNet weights, in torchvision's naming, for the backbone.
+
+        Raises:
+            BackboneError: they are of another backbone or width.
+        """
+        if not isinstance(self.network, DeepLabV3Plus):
+            raise BackboneError(f"recipe {self.recipe.name} has no backbone; leave --backbone out")
+        load_backbone(self.network.backbone, path)
+        self._take(self.network.state_dict())
+        self.learnt_from = ("imagenet",)
+
+    def _take(self, weights: dict[str, Tensor]) -> None:
+        self.network.load_state_dict(weights)
+        self.average.network.load_state_dict(weights)
+
+    def save(self) -> None:
+        """Write everything that going on needs."""
+        content = {
+            "recipe": describe(self.recipe),
+            "network": self.network.state_dict(),
+            "average": self.average.network.state_dict(),
+            "updates": self.average.updates,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "score": self.score,
+            "learnt_from": list(self.learnt_from),
+        }
+        save(self.checkpoint, content)
+
+    def stepper(self) -> nn.Module:
+        """The network as it is trained: on several processes, compiled, or plain."""
+        network = self.network
+        if self.process.world > 1:
+            network = DistributedDataParallel(network)
+        if self._compiled:
+            network = cast(nn.Module, torch.compile(network))
+        return network
+
+    def train_step(self, network: nn.Module, batch: dict[str, Tensor]) -> float:
+        """One step of the optimiser; returns the loss."""
+        device = self.process.device
+        # Dropout is drawn anew for every step, so that a resumed run draws what it would have.
+        torch.manual_seed((self.recipe.seed * 1_000_003 + self.step) * 64 + self.process.rank)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.recipe.schedule, self.step)
+        batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = loss_of(self.recipe, network, batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.average.update(self.network)
+        self.step += 1
+        return float(loss.detach())
