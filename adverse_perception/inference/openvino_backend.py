@@ -46,8 +46,8 @@ class OpenVinoEngine:
         self._settings = self._pinned(threads, precision)
         self._requests: OrderedDict[tuple[int, ...], openvino.InferRequest] = OrderedDict()
         self._lock = Lock()  # an infer request is one buffer: one frame at a time
+        self._content = content
         try:
-            self._content = content
             model = self._core.read_model(content)
         except Exception as error:  # its exceptions have no common base class but this
             raise EngineError(
@@ -55,6 +55,8 @@ class OpenVinoEngine:
                 f" found: {error}; export it again"
             ) from error
         check_signature(path, metadata, _tensors(model.inputs), _tensors(model.outputs))
+        # Compiled now rather than at the first frame, for the size most cameras end up at.
+        self._request((metadata.input_height, metadata.input_width, 3))
 
     def run(self, image: UInt8Array) -> Mapping[str, Float32Array]:
         """See `Engine.run`."""
