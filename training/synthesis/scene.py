@@ -71,7 +71,7 @@ def ray_stretch(height: int, width: int) -> Float32Array:
     """Distance along the ray per metre of depth: (H, W) float32, 1 at the centre."""
     y, x = np.ogrid[:height, :width]
     focal = FOCAL * width
-    across, down = (x - width / 2) / focal, (y - height / 2) / focal
+    across, down = (x + 0.5 - width / 2) / focal, (y + 0.5 - height / 2) / focal
     return np.sqrt(1.0 + across**2 + down**2).astype(np.float32)
 
 
