@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +18,8 @@ NEAR_M = 0.6
 
 _CUTS_M = NEAR_M * 1.7 ** np.arange(14)
 _CORNERS = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], np.float64)
+_SMALLEST_PX = 1.2
+_ALL_LIT = (1.0, 1.0, 1.0)
 
 
 class Scene:
@@ -48,50 +50,64 @@ class Scene:
 
     def nearness(self, homographies: FloatArray) -> FloatArray:
         """(N, 3) rows whose product with (x, y, 1) is 1 / depth; zero for what is at infinity."""
-        rows = np.cross(homographies[:, :, 0], homographies[:, :, 1])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rows /= np.einsum("ni,ni->n", rows, homographies[:, :, 2])[:, None]
+        rows = _inverse(homographies)[:, 2]
         rows[self._near == 0] = 0.0
         return rows
 
-    def order(self, homographies: FloatArray, pose: Pose, time_s: float) -> Iterator[int]:
-        """Plates worth painting, the farthest first."""
-        corners = homographies @ _CORNERS.T  # (N, 3, 4)
-        depth = corners[:, 2]
-        seen = depth.max(axis=1) > NEAR_M
-        seen &= self._facing * np.linalg.det(homographies) >= 0
+    def order(self, homographies: FloatArray, pose: Pose, time_s: float) -> NDArray[np.intp]:
+        """Numbers of the plates that may be seen, in the order of painting."""
+        depth = homographies[:, 2] @ _CORNERS.T
+        size = np.linalg.det(homographies)
         key = self._key + self._velocity[:, 2] * time_s
+        seen = (depth.max(axis=1) > NEAR_M) & (self._facing * size >= 0) & (abs(size) > 1e-9)
         seen &= key - pose.position[2] < self._reach
         seen &= (self._present[:, 0] <= time_s) & (time_s <= self._present[:, 1])
-        for number in np.lexsort((-key, self._layer)):
-            if seen[number]:
-                yield int(number)
+        order = np.lexsort((-key, self._layer))
+        return order[seen[order]]
+
+
+def _inverse(homographies: FloatArray) -> FloatArray:
+    """(N, 3, 3) inverses; nonsense instead of an error for plates seen edge-on."""
+    first, second, third = (homographies[:, :, i] for i in range(3))
+    rows = np.stack(
+        [np.cross(second, third), np.cross(third, first), np.cross(first, second)], axis=1
+    )
+    size = np.einsum("ni,ni->n", rows[:, 2], third)
+    return rows / np.where(size == 0, 1.0, size)[:, None, None]
 
 
 @dataclass(frozen=True)
-class Piece:
-    """The part of a plate between two cuts of depth: u from `start` to `end`."""
+class Pieces:
+    """Parts of plates between two cuts of depth: plate number and range of u, in painting order."""
 
-    start: float
-    end: float
+    number: NDArray[np.intp]
+    start: FloatArray
+    end: FloatArray
 
 
-def pieces(homography: FloatArray) -> list[Piece]:
-    """Cut a plate along u so that depth varies little inside a piece; the farthest comes first."""
-    slope, tilt, base = homography[2]
-    depths = base + np.array([0.0, slope]) + min(tilt, 0.0)
-    if depths.min() > NEAR_M and depths.max() < 1.9 * depths.min():
-        return [Piece(0.0, 1.0)]
-    if abs(slope) < 1e-6:
-        return [Piece(0.0, 1.0)] if depths.min() > NEAR_M else []
-    low, high = max(float(depths.min()), NEAR_M), float(depths.max())
-    inner = [float(cut) for cut in _CUTS_M if low * 1.02 < cut < high / 1.02]
-    edges = (np.array([low, *inner, high]) - base - min(tilt, 0.0)) / slope
-    bounds = np.clip(edges, 0.0, 1.0)
-    return [
-        Piece(float(min(pair)), float(max(pair)))
-        for pair in zip(bounds[-2::-1], bounds[:0:-1], strict=True)
-    ]
+def cut(homographies: FloatArray, order: NDArray[np.intp]) -> Pieces:
+    """Cut plates along u so that depth varies little inside a piece; far pieces come first."""
+    slope, tilt, base = homographies[order, 2].T
+    base = base + np.minimum(tilt, 0.0)
+    low, high = np.minimum(base, base + slope), np.maximum(base, base + slope)
+    whole = (low > NEAR_M) & (high < 1.9 * low)
+    rows: list[tuple[int, float, float]] = []
+    for place, number in enumerate(order):
+        if whole[place]:
+            rows.append((int(number), 0.0, 1.0))
+        elif abs(slope[place]) > 1e-6:
+            bounds = _bounds(max(low[place], NEAR_M), high[place], base[place], slope[place])
+            rows += [(int(number), *pair) for pair in bounds]
+    table = np.array(rows).reshape(-1, 3)
+    return Pieces(table[:, 0].astype(np.intp), table[:, 1], table[:, 2])
+
+
+def _bounds(low: float, high: float, base: float, slope: float) -> list[tuple[float, float]]:
+    """Ranges of u between cuts of depth, the farthest first."""
+    inner = _CUTS_M[(_CUTS_M > low * 1.02) & (_CUTS_M < high / 1.02)]
+    edges = np.clip((np.array([low, *inner, high]) - base) / slope, 0.0, 1.0).tolist()
+    nearer, farther = edges[-2::-1], edges[:0:-1]
+    return [(min(pair), max(pair)) for pair in zip(nearer, farther, strict=True)]
 
 
 class Canvas:
@@ -102,33 +118,41 @@ class Canvas:
         self.image = np.zeros((camera.height, camera.width, 4), np.uint8)
         self.owners = np.zeros((camera.height, camera.width), np.uint16)
 
-    def paint(self, number: int, plate: Plate, homography: FloatArray) -> None:
-        """Paint one plate over what is there; `number` is remembered where it covers."""
-        for piece in pieces(homography):
-            self._paint_piece(number, plate, homography, piece)
+    def paint(self, plates: Sequence[Plate], homographies: FloatArray, pieces: Pieces) -> None:
+        """Paint pieces one over the other."""
+        matrices = homographies[pieces.number]
+        boxes, seen = self._boxes(matrices, pieces)
+        pieces = Pieces(pieces.number[seen], pieces.start[seen], pieces.end[seen])
+        matrices, boxes = matrices[seen], boxes[seen]
+        shown = [plates[number] for number in pieces.number]
+        levels, texels = _texels(shown, matrices, pieces)
+        shift = np.tile(np.eye(3), (len(shown), 1, 1))
+        shift[:, :2, 2] = boxes[:, :2]
+        to_texels = texels @ _inverse(matrices) @ shift
+        firsts = (-0.5 - texels[:, 0, 2]).astype(int).tolist()
+        ends = np.ceil(pieces.end * texels[:, 0, 0]).astype(int) + 2
+        for plate, number, (across, down), first, end, box, matrix in zip(
+            shown, pieces.number, levels, firsts, ends, boxes.tolist(), to_texels, strict=True
+        ):
+            picture = plate.texture.level(across, down)[:, first:end]
+            self._paint_piece(int(number), plate, picture, matrix, box)
 
     def _paint_piece(
-        self, number: int, plate: Plate, homography: FloatArray, piece: Piece
+        self, number: int, plate: Plate, picture: UInt8Array, matrix: FloatArray, box: list[int]
     ) -> None:
-        box = self._box(homography, piece)
-        if box is None:
-            return
-        if abs(np.linalg.det(homography)) < 1e-9:  # seen edge-on
-            return
         left, top, right, bottom = box
-        picture, texels = _texels(plate, homography, piece)
-        shift = np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])
         source = cv2.warpPerspective(
             picture,
-            texels @ np.linalg.inv(homography) @ shift,
+            matrix,
             (right - left, bottom - top),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         )
-        if plate.gain != (1.0, 1.0, 1.0):
-            source = cv2.multiply(source, (*plate.gain, 1.0))
         alpha = cv2.extractChannel(source, 3)
+        if plate.gain != _ALL_LIT:
+            source = cv2.multiply(source, (*plate.gain, 1.0))
         below = self.image[top:bottom, left:right]
-        uncovered = cv2.bitwise_not(cv2.merge([alpha, alpha, alpha, alpha]))
+        open_ = cv2.bitwise_not(alpha)
+        uncovered = cv2.merge([open_, open_, open_, open_])
         cv2.add(cv2.multiply(below, uncovered, scale=1 / 255), source, dst=below)
         if plate.label == SHADE:
             return
@@ -136,38 +160,43 @@ class Canvas:
         owners = self.owners[top:bottom, left:right]
         cv2.copyTo(np.full(owners.shape, number, np.uint16), mask, owners)
 
-    def _box(self, homography: FloatArray, piece: Piece) -> tuple[int, int, int, int] | None:
-        """Pixels around a piece (left, top, right, bottom; ends exclusive); None if not seen."""
-        corners = _CORNERS.copy()
-        corners[:, 0] = np.where(corners[:, 0] > 0.5, piece.end, piece.start)
-        x, y, depth = homography @ corners.T
-        if depth.min() < 0.5 * NEAR_M:
-            return None
-        x, y = x / depth, y / depth
-        if (x.max() - x.min()) * (y.max() - y.min()) < 0.3:
-            return None
-        left, right = max(int(x.min()) - 1, 0), min(int(x.max()) + 3, self._camera.width)
-        top, bottom = max(int(y.min()) - 1, 0), min(int(y.max()) + 3, self._camera.height)
-        return (left, top, right, bottom) if left < right and top < bottom else None
+    def _boxes(
+        self, matrices: FloatArray, pieces: Pieces
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Pixels around each piece (left, top, right, bottom; ends exclusive); whether seen."""
+        u = np.stack([pieces.start, pieces.end, pieces.end, pieces.start], axis=1)[:, None]
+        corners = matrices[:, :, :1] * u + (matrices[:, :, 1:] @ _CORNERS[:, 1:].T)
+        depth = corners[:, 2]
+        seen = depth.min(axis=1) > 0.5 * NEAR_M
+        points = corners[:, :2] / np.maximum(depth, 0.5 * NEAR_M)[:, None]
+        low, high = points.min(axis=2), points.max(axis=2)
+        seen &= (high - low).prod(axis=1) > _SMALLEST_PX
+        limit = np.array([self._camera.width, self._camera.height])
+        ends = np.clip(np.floor(high) + 2, 0, limit)
+        boxes = np.hstack([np.clip(np.floor(low) - 1, 0, limit), ends])
+        seen &= (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        return boxes.astype(np.int64), seen
 
 
-def _texels(plate: Plate, homography: FloatArray, piece: Piece) -> tuple[UInt8Array, FloatArray]:
-    """The part of the texture a piece shows, as fine as the picture needs, and uv to its texels."""
-    full = plate.texture.level(0, 0)
-    middle = homography @ np.array([(piece.start + piece.end) / 2, 0.5, 1.0])
-    jacobian = (homography[:2, :2] - np.outer(middle[:2] / middle[2], homography[2, :2])) / middle[
-        2
-    ]
-    lengths = np.maximum(np.linalg.norm(jacobian, axis=0), 1e-3)  # pixels per unit of u and v
-    ratio = np.array([full.shape[1], full.shape[0]]) / lengths
-    finest = np.log2(np.array([full.shape[1], full.shape[0]]))
-    across, down = np.clip(np.floor(np.log2(np.maximum(ratio, 1.0)) + 0.35), 0, finest)
-    picture = plate.texture.level(int(across), int(down))
-    height, width = picture.shape[:2]
-    first = max(int(piece.start * width) - 2, 0)
-    last = min(int(np.ceil(piece.end * width)) + 2, width)
-    texels = np.array([[width, 0, -0.5 - first], [0, height, -0.5], [0, 0, 1.0]])
-    return picture[:, first:last], texels
+def _texels(
+    plates: Sequence[Plate], matrices: FloatArray, pieces: Pieces
+) -> tuple[list[list[int]], FloatArray]:
+    """Halvings of each texture that suit the picture, and (P, 3, 3) from (u, v, 1) to texels."""
+    middle = np.stack([(pieces.start + pieces.end) / 2, np.full(len(plates), 0.5)], axis=1)
+    at = np.einsum("nij,nj->ni", matrices[:, :, :2], middle) + matrices[:, :, 2]
+    depth = np.maximum(at[:, 2], NEAR_M)[:, None, None]
+    turned = at[:, :2, None] / depth * matrices[:, 2:, :2]
+    lengths = np.linalg.norm((matrices[:, :2, :2] - turned) / depth, axis=1)
+    full = np.array([plate.texture.size for plate in plates], np.float64).reshape(-1, 2)
+    ratio = np.maximum(full / np.maximum(lengths, 1e-3), 1.0)
+    halvings = np.minimum(np.floor(np.log2(ratio) + 0.35), np.ceil(np.log2(full)))
+    size = np.ceil(full / 2**halvings)
+    texels = np.zeros((len(plates), 3, 3))
+    texels[:, 0, 0], texels[:, 1, 1] = size.T
+    texels[:, 0, 2] = -0.5 - np.maximum(np.floor(pieces.start * size[:, 0]) - 2, 0)
+    texels[:, 1, 2] = -0.5
+    texels[:, 2, 2] = 1.0
+    return halvings.astype(int).tolist(), texels
 
 
 def measure(

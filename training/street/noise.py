@@ -43,9 +43,13 @@ def cut(
     source: Float32Array, height: int, width: int, top: int = 0, left: int = 0
 ) -> Float32Array:
     """(height, width) of an endlessly repeated field from row `top` and column `left` on."""
-    rows = np.arange(top, top + height) % SIZE
-    columns = np.arange(left, left + width) % SIZE
-    return source[rows[:, None], columns[None, :]]
+    out = np.empty((height, width), np.float32)
+    for row in range(-(top % SIZE), height, SIZE):
+        for column in range(-(left % SIZE), width, SIZE):
+            upper, first = max(row, 0), max(column, 0)
+            block = source[upper - row : height - row, first - column : width - column]
+            out[upper : upper + block.shape[0], first : first + block.shape[1]] = block
+    return out
 
 
 def cut_anywhere(

@@ -34,29 +34,30 @@ class Texture:
             self._levels[key] = self._shrunk(across, down)
         return self._levels[key]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the whole picture in texels."""
+        height, width = self.level(0, 0).shape[:2]
+        return width, height
+
     def _shrunk(self, across: int, down: int) -> UInt8Array:
         if across == 0 and down == 0:
             return self._draw()
         finer = self.level(across - 1, down) if across >= down else self.level(across, down - 1)
-        height, width = finer.shape[:2]
-        if across >= down:
-            width = max(1, (width + 1) // 2)
-        else:
-            height = max(1, (height + 1) // 2)
-        return np.asarray(
-            cv2.resize(finer, (width, height), interpolation=cv2.INTER_AREA), np.uint8
-        )
+        size = (-(-self.size[0] // 2**across), -(-self.size[1] // 2**down))
+        return np.asarray(cv2.resize(finer, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def opaque(rgb: UInt8Array) -> UInt8Array:
     """Give an (h, w, 3) picture a full alpha channel."""
-    return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
 
 
 def premultiplied(rgb: UInt8Array, alpha: UInt8Array) -> UInt8Array:
     """Join (h, w, 3) colours and (h, w) alpha into (h, w, 4) with premultiplied colours."""
-    cover = np.dstack([alpha] * 3)
-    return np.dstack([cv2.multiply(rgb, cover, scale=1 / 255), alpha])
+    cover = cv2.merge([alpha, alpha, alpha, np.full_like(alpha, 255)])
+    joined = cv2.merge([*cv2.split(rgb), alpha])
+    return np.asarray(cv2.multiply(joined, cover, scale=1 / 255), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.street.camera import Camera, Pose, rotation
-from training.street.canvas import NEAR_M, Canvas, Scene, measure
+from training.street.canvas import NEAR_M, Canvas, Scene, cut, measure
 from training.street.layout import Plan, draw_plan, lay_out
 from training.street.placing import Lamp
 
@@ -36,7 +37,8 @@ class View:
         image: (H, W, 3) uint8 RGB.
         labels: (H, W) uint8 class ids.
         depth_m: (H, W) float32 distance along the axis of view in metres; infinite in the sky.
-        flow: (H, W, 2) float32: where each pixel's surface lies dt_s later, minus the pixel (x, y).
+        flow: (H, W, 2) float32: where each pixel's surface lies dt_s later, minus the pixel
+            (x, y).
         lights: lamps not hidden by anything.
     """
 
@@ -121,8 +123,8 @@ class Street:
         pose, following = self.pose(time_s), self.pose(time_s + dt_s)
         homographies = scene.homographies(camera, pose, time_s)
         canvas = Canvas(camera)
-        for number in scene.order(homographies, pose, time_s):
-            canvas.paint(number, scene.plates[number], homographies[number])
+        order = scene.order(homographies, pose, time_s)
+        canvas.paint(scene.plates, homographies, cut(homographies, order))
         turned = camera.intrinsics @ following.rotation
         depth, flow = measure(
             canvas.owners,
@@ -182,16 +184,21 @@ def _draw_look(rng: np.random.Generator) -> Look:
 
 def _develop(scene: UInt8Array, look: Look, noise_seed: int) -> UInt8Array:
     """(H, W, 3) picture as the camera hands it over."""
-    levels = np.arange(256, dtype=np.float32)[:, None] / 255 * np.float32(look.gain)
-    curve = np.clip(levels, 0, 1.4) ** look.gamma
-    curve = 0.5 + (curve - 0.5) * look.contrast
+    levels = np.arange(256)[:, None] / 255 * np.array(look.gain)
+    curve = 0.5 + (np.clip(levels, 0, 1.4) ** look.gamma - 0.5) * look.contrast
     table = np.clip(curve * 255, 0, 255).astype(np.uint8).reshape(1, 256, 3)
     picture = cv2.LUT(np.ascontiguousarray(scene), table)
     if look.blur_px > 0:
         picture = cv2.GaussianBlur(picture, (3, 3), look.blur_px)
     if look.noise > 0:
-        cv2.setRNGSeed(noise_seed)
-        grain = np.empty(picture.shape, np.int16)
-        cv2.randn(grain, (0, 0, 0), (look.noise,) * 3)
-        picture = cv2.add(picture, grain, dtype=cv2.CV_8U)
+        grain = _grain(noise_seed % 7, picture.shape[0], picture.shape[1])
+        picture = cv2.addWeighted(picture, 1.0, grain, look.noise / 12, -128 * look.noise / 12)
     return np.asarray(picture, np.uint8)
+
+
+@lru_cache(maxsize=16)
+def _grain(which: int, height: int, width: int) -> UInt8Array:
+    """(H, W, 3) sensor noise of deviation 12 about 128, a little coarser than a pixel."""
+    rng = np.random.default_rng((which, 95))
+    grain = rng.standard_normal((height, width, 3)).astype(np.float32)
+    return np.clip(cv2.GaussianBlur(grain, (3, 3), 0.45) * 16 + 128, 0, 255).astype(np.uint8)
