@@ -13,14 +13,7 @@ from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.recordings import SourceError
 from adverse_perception.sources import open_source
 from tests.drives import HEIGHT, WIDTH, picture, truncate
-
-
-def save(path: Path, image: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    assert cv2.imwrite(str(path), image)
-    return path
+from tests.shell import save
 
 
 def labels(value: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
