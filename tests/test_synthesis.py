@@ -204,6 +204,13 @@ def test_night_shows_the_lamps_it_is_given() -> None:
     assert shown[int(0.2 * H), W // 2].min() > 200
 
 
+def test_night_takes_the_lights_of_the_street_renderer() -> None:
+    street_room = pytest.importorskip("training.street")
+    light = street_room.Light(x=40.0, y=30.0, depth_m=15.0, kind="red_light")
+    shown = render(IMAGE, DEPTH, night("unlit"), labels=LABELS, lights=[light])
+    assert shown[30, 40, 0] > 180 > shown[30, 40, 1]
+
+
 def test_few_electrons_are_noisy() -> None:
     grey = np.full((H, W, 3), 60, np.uint8)
     clean, noisy = (render(grey, DEPTH, Sensor(electrons)).std() for electrons in (5000.0, 150.0))

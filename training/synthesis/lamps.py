@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -46,6 +47,38 @@ class Lamp:
     radius: float
     colour: Colour
     power: float = 4.0
+
+
+class SeenLight(Protocol):
+    """A light as a renderer knows it: pixel, distance in metres, and what it is."""
+
+    @property
+    def x(self) -> float: ...
+    @property
+    def y(self) -> float: ...
+    @property
+    def depth_m(self) -> float: ...
+    @property
+    def kind(self) -> str: ...
+
+
+_KINDS: dict[str, tuple[Colour, float, float]] = {  # colour, power, radius in metres
+    "window": ((1.0, 0.75, 0.45), 0.8, 0.25),
+    "head_lamp": ((1.0, 0.95, 0.85), 6.0, 0.09),
+    "tail_lamp": ((1.0, 0.07, 0.04), 1.6, 0.07),
+    "red_light": ((1.0, 0.1, 0.05), 2.5, 0.1),
+    "amber_light": ((1.0, 0.6, 0.1), 2.5, 0.1),
+    "green_light": ((0.2, 1.0, 0.6), 2.5, 0.1),
+}
+
+
+def seen_lamp(light: Lamp | SeenLight, shape: tuple[int, int], street: Colour) -> Lamp:
+    """A renderer's light as a lamp; unknown kinds shine as street lamps."""
+    if isinstance(light, Lamp):
+        return light
+    colour, power, radius_m = _KINDS.get(light.kind, (street, 6.0, 0.06))
+    radius = min(0.012, FOCAL * radius_m / light.depth_m + 0.0006)
+    return Lamp(light.x / shape[1], light.y / shape[0], radius, colour, power)
 
 
 def street_lamps(seed: int, horizon: float, spacing_m: float, colour: Colour) -> list[Lamp]:
@@ -106,14 +139,14 @@ def lit_windows(image: UInt8Array, houses: Float32Array, seed: int, share: float
     height, width = houses.shape
     rng = np.random.default_rng(seed)
     grid = (int(rng.integers(14, 30)), int(rng.integers(18, 44)))
-    lit = (rng.random(grid) < share) * rng.uniform(0.15, 1.0, grid).astype(np.float32)
+    lit = (rng.random(grid) < 0.7 * share) * rng.uniform(0.15, 1.0, grid).astype(np.float32)
     hue = rng.random((*grid, 1), dtype=np.float32)
     cells = lit[..., None] * ((1 - hue) * _WARM + hue * _COOL)
     neon = rng.random(grid) < 0.12 * share
     cells[neon] = np.array(_NEON)[rng.integers(len(_NEON), size=int(neon.sum()))]
     full = cv2.resize(cells.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     luma = image[..., 1].astype(np.float32)
-    pane = np.clip((cv2.blur(luma, (9, 9)) - luma) / 25.0 + 0.15, 0.0, 1.0) * houses
+    pane = np.clip((cv2.blur(luma, (9, 9)) - luma) / 30.0 + 0.04, 0.0, 1.0) * houses
     return floats(cv2.multiply(full, cv2.merge([pane, pane, pane])))
 
 

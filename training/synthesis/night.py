@@ -14,10 +14,12 @@ from training.synthesis.lamps import (
     LAMP_COLOURS,
     Colour,
     Lamp,
+    SeenLight,
     car_lamps,
     distant_lamps,
     glow,
     lit_windows,
+    seen_lamp,
     street_lamps,
 )
 from training.synthesis.noise import clouds
@@ -84,8 +86,8 @@ class _Kind:
 
 _KINDS = {
     "dusk": _Kind((15, 50), (0, 10), (0.05, 0.3), (0.3, 0.9), (55, 95), (0.75, 0.9, 1.15)),
-    "city": _Kind((1, 5), (12, 45), (0.15, 0.6), (0.003, 0.05), (42, 85), (1.0, 0.85, 0.7)),
-    "suburb": _Kind((0.3, 2), (5, 15), (0.03, 0.2), (0.003, 0.05), (22, 55), (1.0, 0.85, 0.7)),
+    "city": _Kind((1, 5), (12, 45), (0.15, 0.6), (0.003, 0.05), (48, 95), (1.0, 0.85, 0.7)),
+    "suburb": _Kind((0.3, 2), (5, 15), (0.03, 0.2), (0.003, 0.05), (26, 60), (1.0, 0.85, 0.7)),
     "unlit": _Kind((0.02, 0.4), (0, 0), (0.0, 0.06), (0.0, 0.01), (5, 28), (0.8, 0.9, 1.1)),
 }
 
@@ -94,7 +96,7 @@ def draw_night(rng: np.random.Generator, strength: float, kind: str | None = Non
     """Draw a night from dusk (strength 0) over lit streets to an unlit road (1)."""
     if kind is None:
         place = np.clip(strength + rng.normal(0, 0.12), 0.0, 0.999)
-        kind = ("dusk", "city", "city", "suburb", "unlit")[int(5 * place)]
+        kind = ("dusk", "city", "city", "city", "suburb", "unlit")[int(6 * place)]
     ranges = _KINDS[kind]
 
     def between(bounds: tuple[float, float]) -> float:
@@ -131,7 +133,7 @@ def render_night(
     depth_m: Float32Array,
     night: Night,
     labels: UInt8Array | None = None,
-    lights: Sequence[Lamp] = (),
+    lights: Sequence[Lamp | SeenLight] = (),
 ) -> UInt8Array:
     """Show the scene at night: (H, W, 3) uint8 RGB.
 
@@ -140,7 +142,8 @@ def render_night(
         depth_m: (H, W) float32 metres.
         night: the light.
         labels: (H, W) uint8 ids; windows, cars and sky are then found exactly.
-        lights: lamps known to be in view; invented where none are given.
+        lights: lamps known to be in view (those of the street renderer fit); invented where none
+            are given, which is not steady over a clip.
     """
     height, width = image.shape[:2]
     horizon = 0.45 if labels is None else horizon_of(labels)
@@ -153,12 +156,13 @@ def render_night(
     dark = _night_sky(night, height, width, horizon)
     light = floats(cv2.blendLinear(dark, light, sky, 1.0 - sky))
     if night.windows > 0:
-        shops = 1.0 + 2.5 * ((above > 0.3) & (above < 3.8)).astype(np.float32)
+        shops = 1.0 + 1.2 * ((above > 0.3) & (above < 3.8)).astype(np.float32)
         small = pixels(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
         light += cv2.resize(_windows(small, near, night, labels, shops), (width, height))
     exposure = _exposure(light, night)
     light *= exposure
-    lamps = list(lights) or _lamps(night, horizon, labels)
+    lamps = [seen_lamp(light, (height, width), night.street) for light in lights]
+    lamps = lamps or _lamps(night, horizon, labels)
     light += cv2.resize(glow(half[::-1], lamps, night.bloom, night.seed), (width, height))
     return to_image(light)
 

@@ -100,17 +100,18 @@ def sky_matte(image: UInt8Array, depth_m: Float32Array, labels: UInt8Array | Non
     spread /= cv2.GaussianBlur(weight, (0, 0), 3.0)[..., None] + 1e-4
     typical = cv2.resize(cv2.convertScaleAbs(spread), image.shape[1::-1])
     unlike = cv2.transform(cv2.absdiff(image, typical), np.full((1, 3), 1 / 3, np.float32))
-    alike = cv2.LUT(unlike, _ALIKE)
     seam = cv2.dilate(hard, np.ones((7, 7), np.uint8))
+    matte = cv2.max(cv2.blur(hard, (3, 3)), cv2.bitwise_and(seam, cv2.LUT(unlike, _ALIKE)))
     if labels is not None:
         wide = cv2.resize(cv2.dilate(small, np.ones((3, 3), np.uint8)), image.shape[1::-1])
-        lace = cv2.LUT(labels, _LACE)
-        seam = cv2.max(seam, cv2.bitwise_and(lace, stencil(np.greater(wide, 12))))
-    matte = cv2.max(cv2.blur(hard, (3, 3)), cv2.bitwise_and(seam, alike))
+        lace = cv2.bitwise_and(cv2.LUT(labels, _LACE), stencil(np.greater(wide, 12)))
+        matte = cv2.max(matte, cv2.bitwise_and(lace, cv2.LUT(unlike, _MIXED)))
     return floats(pixels(matte) * np.float32(1 / 255))
 
 
 _ALIKE = np.clip(382.0 - np.arange(256) * (255.0 / 40.0), 0, 255).astype(np.uint8)
+# Twigs finer than a pixel are mixed with sky: the more alike, the more sky.
+_MIXED = np.clip(300.0 - np.arange(256) * (255.0 / 95.0), 0, 255).astype(np.uint8)
 _LACE = np.zeros(256, np.uint8)
 _LACE[[CLASS_ID["tree"], CLASS_ID["pole"]]] = 255
 

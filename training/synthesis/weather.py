@@ -12,7 +12,7 @@ from adverse_perception.frames import Float32Array, UInt8Array
 from training.synthesis.depth import estimate_depth
 from training.synthesis.drops import Drops, draw_drops, render_drops
 from training.synthesis.fog import Fog, draw_fog, render_fog, tint
-from training.synthesis.lamps import Lamp
+from training.synthesis.lamps import Lamp, SeenLight
 from training.synthesis.night import Night, draw_night, render_night
 from training.synthesis.overcast import Overcast, draw_overcast, render_overcast
 from training.synthesis.rain import Streaks, draw_streaks, rain_visibility_m, render_streaks
@@ -45,7 +45,7 @@ class _Scene:
     depth_m: Float32Array
     time_s: float
     labels: UInt8Array | None
-    lights: Sequence[Lamp]
+    lights: Sequence[Lamp | SeenLight]
 
 
 _RENDERERS: dict[type, Callable[[UInt8Array, Any, _Scene], UInt8Array]] = {
@@ -67,7 +67,7 @@ def render(
     state: State | Effect,
     time_s: float = 0.0,
     labels: UInt8Array | None = None,
-    lights: Sequence[Lamp] = (),
+    lights: Sequence[Lamp | SeenLight] = (),
 ) -> UInt8Array:
     """Show a clear picture in a weather. The same arguments always give the same picture.
 
@@ -77,7 +77,7 @@ def render(
         state: a whole weather from `draw`, or one effect.
         time_s: time in the clip; drops fall and fog drifts with it.
         labels: (H, W) uint8 ids of `adverse_perception.labels`, where known.
-        lights: lamps in view, where known; invented at night if empty.
+        lights: lamps in view, `Lamp` or the street renderer's; invented at night if empty.
 
     Returns:
         (H, W, 3) uint8 RGB.
