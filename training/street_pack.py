@@ -15,7 +15,7 @@ from adverse_perception.files import write_bytes, write_json, write_labels, writ
 from adverse_perception.labels import CLASSES, UNLABELLED
 from training.street import View, random_view
 
-COUNT = 600
+COUNT = 400
 SIZE = (480, 360)
 _SEED = 7_000_000
 FOLDER = Path(".cache") / "street"
