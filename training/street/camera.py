@@ -53,7 +53,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the camera is at one moment: position (3,) in metres, rotation (3, 3) world to camera."""
+    """Where the camera is: position (3,) in metres, rotation (3, 3) from world to camera."""
 
     position: FloatArray
     rotation: FloatArray
@@ -67,4 +67,4 @@ def rotation(pitch_deg: float, yaw_deg: float, roll_deg: float) -> FloatArray:
         [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
     )
     lean = np.array([[np.cos(roll), np.sin(roll), 0], [-np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
-    return lean @ tilt @ turn
+    return np.asarray(lean @ tilt @ turn, np.float64)

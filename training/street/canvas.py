@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adverse_perception.frames import Float32Array, UInt8Array
+from training.street import noise
 from training.street.camera import Camera, FloatArray, Pose
 from training.street.plates import SHADE, Plate
 
@@ -18,7 +19,7 @@ NEAR_M = 0.6
 
 _CUTS_M = NEAR_M * 1.7 ** np.arange(14)
 _CORNERS = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], np.float64)
-_SMALLEST_PX = 1.2
+_SMALLEST_PX = 3.0
 _ALL_LIT = (1.0, 1.0, 1.0)
 
 
@@ -63,7 +64,7 @@ class Scene:
         seen &= key - pose.position[2] < self._reach
         seen &= (self._present[:, 0] <= time_s) & (time_s <= self._present[:, 1])
         order = np.lexsort((-key, self._layer))
-        return order[seen[order]]
+        return np.asarray(order[seen[order]], np.intp)
 
 
 def _inverse(homographies: FloatArray) -> FloatArray:
@@ -78,7 +79,7 @@ def _inverse(homographies: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Pieces:
-    """Parts of plates between two cuts of depth: plate number and range of u, in painting order."""
+    """Parts of plates between two cuts of depth: plate and range of u, in painting order."""
 
     number: NDArray[np.intp]
     start: FloatArray
@@ -104,7 +105,7 @@ def cut(homographies: FloatArray, order: NDArray[np.intp]) -> Pieces:
 
 def _bounds(low: float, high: float, base: float, slope: float) -> list[tuple[float, float]]:
     """Ranges of u between cuts of depth, the farthest first."""
-    inner = _CUTS_M[(_CUTS_M > low * 1.02) & (_CUTS_M < high / 1.02)]
+    inner = _CUTS_M[(low * 1.02 < _CUTS_M) & (high / 1.02 > _CUTS_M)]
     edges = np.clip((np.array([low, *inner, high]) - base) / slope, 0.0, 1.0).tolist()
     nearer, farther = edges[-2::-1], edges[:0:-1]
     return [(min(pair), max(pair)) for pair in zip(nearer, farther, strict=True)]
@@ -149,7 +150,7 @@ class Canvas:
         )
         alpha = cv2.extractChannel(source, 3)
         if plate.gain != _ALL_LIT:
-            source = cv2.multiply(source, (*plate.gain, 1.0))
+            source = cv2.multiply(source, np.array((*plate.gain, 1.0)))
         below = self.image[top:bottom, left:right]
         open_ = cv2.bitwise_not(alpha)
         uncovered = cv2.merge([open_, open_, open_, open_])
@@ -225,5 +226,5 @@ def measure(
     after = [a[i, 0] * x + (a[i, 1] * y + a[i, 2]) + inverse * row[..., 3 + i] for i in range(3)]
     flow = np.dstack([after[0] / after[2] - x, after[1] / after[2] - y])
     with np.errstate(divide="ignore"):
-        depth = np.float32(1) / np.maximum(inverse, np.float32(0))
-    return depth, flow
+        depth = 1 / np.maximum(inverse, 0)
+    return noise.floats(depth), noise.floats(flow)

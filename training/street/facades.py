@@ -54,7 +54,7 @@ def brick(rng: np.random.Generator, height: int, width: int) -> UInt8Array:
     colour = _BRICKS[rng.integers(len(_BRICKS))]
     rows, columns = height // 2 + 1, width // 6 + 2
     tone = 1 + 0.13 * rng.standard_normal((rows, columns)).astype(np.float32)
-    wall = cv2.resize(tone, None, fx=6, fy=2, interpolation=cv2.INTER_NEAREST)
+    wall = noise.floats(cv2.resize(tone, None, fx=6, fy=2, interpolation=cv2.INTER_NEAREST))
     wall[2::4] = np.roll(wall[2::4], 3, axis=1)
     wall[3::4] = np.roll(wall[3::4], 3, axis=1)
     wall = wall[:height, :width] * (
@@ -80,7 +80,8 @@ def ashlar(rng: np.random.Generator, height: int, width: int) -> UInt8Array:
     """Large stones with fine joints."""
     colour = _STONES[rng.integers(len(_STONES))]
     tone = 1 + 0.07 * rng.standard_normal((height // 9 + 1, width // 18 + 2)).astype(np.float32)
-    wall = cv2.resize(tone, None, fx=18, fy=9, interpolation=cv2.INTER_NEAREST)[:height, :width]
+    wall = noise.floats(cv2.resize(tone, None, fx=18, fy=9, interpolation=cv2.INTER_NEAREST))
+    wall = wall[:height, :width].copy()
     wall *= 1 + 0.05 * noise.cut_anywhere(rng, noise.field(34, 4, 256, 0.5), height, width)
     wall[::9] *= 0.88
     return noise.paint(colour, wall)
@@ -229,7 +230,9 @@ def _weathering(front: _Front) -> None:
     shade *= np.linspace(1.04, 0.9, height, dtype=np.float32)[:, None]
     shade[-14:] *= np.linspace(1, 0.7, 14, dtype=np.float32)[:, None]
     shade += 0.04 * noise.cut_anywhere(rng, noise.field(36, 2, 32, 0.9), height, front.width)
-    front.pixels = cv2.multiply(front.pixels, cv2.merge([shade] * 3), dtype=cv2.CV_8U)
+    front.pixels = noise.texels(
+        cv2.multiply(front.pixels, cv2.merge([shade] * 3), dtype=cv2.CV_8U)
+    )
 
 
 @lru_cache(maxsize=VARIANTS)
@@ -260,6 +263,6 @@ def tiles(variant: int) -> UInt8Array:
     rng = np.random.default_rng((variant, 73))
     colour: Colour = ((88, 86, 92), (120, 78, 62), (96, 84, 78))[variant % 3]
     tone = 1 + 0.12 * rng.standard_normal((40, 64)).astype(np.float32)
-    wall = cv2.resize(tone, None, fx=6, fy=4, interpolation=cv2.INTER_NEAREST)
+    wall = noise.floats(cv2.resize(tone, None, fx=6, fy=4, interpolation=cv2.INTER_NEAREST))
     wall[::4] *= 0.75
     return noise.paint(colour, wall)

@@ -115,7 +115,9 @@ def sign(variant: int) -> UInt8Array:
     dirt = (1 + 0.06 * noise.cut_anywhere(rng, noise.field(61, 2, 64, 0.8), 64, 64)).astype(
         np.float32
     )
-    return premultiplied(cv2.multiply(rgb, cv2.merge([dirt] * 3), dtype=cv2.CV_8U), alpha)
+    return premultiplied(
+        noise.texels(cv2.multiply(rgb, cv2.merge([dirt] * 3), dtype=cv2.CV_8U)), alpha
+    )
 
 
 def _railings(rng: np.random.Generator) -> UInt8Array:

@@ -58,7 +58,7 @@ def tree(variant: int) -> UInt8Array:
         thin = (np.clip(near * 2.2, 0, 0.75) * np.clip(0.6 + 0.6 * twigs, 0, 1) * 235).astype(
             np.uint8
         )
-        rgb = np.where((alpha > 0)[..., None], rgb, np.uint8([78, 68, 58])).astype(np.uint8)
+        rgb = np.where((alpha > 0)[..., None], rgb, np.array([78, 68, 58])).astype(np.uint8)
         return premultiplied(rgb, np.maximum(alpha, thin))
     crown = _crown(rng)
     leaves = noise.paint(_LEAVES[variant % len(_LEAVES)], _shaded(rng, crown))
@@ -74,7 +74,7 @@ def _crown(rng: np.random.Generator) -> UInt8Array:
         radius = int(SIZE * rng.uniform(0.1, 0.2))
         centre = (int(np.clip(x, 0.22, 0.78) * SIZE), int(np.clip(y, 0.22, 0.62) * SIZE))
         cv2.circle(heap, centre, radius, 1.0, -1)
-    heap = cv2.GaussianBlur(heap, (21, 21), 0)
+    heap = noise.floats(cv2.GaussianBlur(heap, (21, 21), 0))
     ragged = noise.cut_anywhere(rng, noise.field(44, 16, 256, 0.4), SIZE, SIZE)
     return np.asarray(np.clip((heap - 0.5 + 0.22 * ragged) * 900, 0, 255), np.uint8)
 
@@ -91,12 +91,8 @@ def _shaded(rng: np.random.Generator, crown: UInt8Array) -> Float32Array:
 def hedge(variant: int) -> UInt8Array:
     """(64, 256, 4) premultiplied: a clipped hedge with a leafy upper edge."""
     rng = np.random.default_rng((variant, 82))
-    rgb = noise.paint(_LEAVES[variant % len(_LEAVES)], _foliage(rng, 64, 256))
-    rgb = cv2.multiply(
-        rgb,
-        cv2.merge([np.linspace(1.1, 0.5, 64, dtype=np.float32)[:, None].repeat(256, 1)] * 3),
-        dtype=cv2.CV_8U,
-    )
+    down = np.linspace(1.1, 0.5, 64, dtype=np.float32)[:, None]
+    rgb = noise.paint(_LEAVES[variant % len(_LEAVES)], _foliage(rng, 64, 256) * down)
     edge = noise.cut_anywhere(rng, noise.field(45, 16, 256, 0.5), 1, 256)[0]
     rows = np.arange(64)[:, None]
     alpha = (np.clip((rows - 5 - 2.5 * edge) * 0.5, 0, 1) * 255).astype(np.uint8)

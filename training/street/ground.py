@@ -91,7 +91,7 @@ def shade(floor: Floor, shadows: Sequence[Shadow]) -> Float32Array:
             leaves = noise.cut(noise.field(3, 32, 256, 0.6), height, width, 0, round(z.min() * 7))
             mask *= np.clip(0.75 + 0.5 * leaves, 0.1, 1.0)
         light = np.minimum(light, 1 - shadow.strength * mask)
-    light = cv2.GaussianBlur(light, (5, 5), 0)
+    light = noise.floats(cv2.GaussianBlur(light, (5, 5), 0))
     return np.asarray(
         cv2.resize(light, floor.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32
     )
@@ -101,13 +101,13 @@ def asphalt(
     rng: np.random.Generator, floor: Floor, colour: Colour, light: Float32Array
 ) -> UInt8Array:
     """(h, w, 3) uint8 RGB road surface with grain, wheel tracks, patches and cracks."""
-    grain = floor.cut(noise.field(11, 128, 512, 0.0))
+    grain = floor.cut(noise.field(11, 256, 512, 0.0))
     clouds = floor.cut(noise.field(12, 2, 64, 0.8))
     x = np.linspace(floor.left_m, floor.right_m, floor.shape[0], dtype=np.float32)[:, None]
     tracks = 0.05 * np.cos(x * np.float32(2 * np.pi / 1.55)) - 0.12 * np.exp(
         -np.minimum(abs(x - floor.left_m), abs(x - floor.right_m)) / 0.25
     )
-    brightness = 1 + 0.09 * grain + 0.06 * clouds + tracks
+    brightness = 1 + 0.075 * grain + 0.045 * clouds + tracks
     _patch(rng, brightness)
     _crack(rng, brightness)
     return noise.paint(colour, (brightness * light).astype(np.float32))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
+from adverse_perception.frames import UInt8Array
 from adverse_perception.labels import CLASS_ID
 from training.street import facades, furniture, greenery
+from training.street.camera import FloatArray
 from training.street.daylight import Daylight
 from training.street.ground import Floor, Shadow
 from training.street.placing import BACKDROP, BUILDING, FENCE, YARD, Lamp, Thing, stocked, tree
@@ -147,18 +150,32 @@ def _roof(lot: Lot, light: Daylight, height: float) -> Iterator[Plate]:
     flat = along(texture, lot, lot.front_m - 0.25, (height, height), "building")
     x, _, z = flat.origin
     rise, run = 3.4, 4.2
-    for chimney in (0.12, 0.85):
-        at = lot.start_m + chimney * (lot.end_m - lot.start_m)
-        yield Plate(
-            stocked(_opaque_gable, lot.variant % 2),
-            (x + lot.side * run - 0.6, height + rise + 1.0, at),
-            (1.2, 0.0, 0.0),
-            (0.0, -1.4, 0.0),
-            CLASS_ID["building"],
-            BUILDING,
-            flat.depth_key_m,
-            light.on((0.0, 0.0, -1.0), 0.7),
-        )
+    side = float(lot.side)
+    end = light.on((0.0, 0.0, -1.0), 0.7)
+    key, wall = flat.depth_key_m, stocked(_opaque_gable, lot.variant % 8)
+    ridge = (x + side * run, height + rise)
+    for at in (lot.start_m + 0.6, lot.end_m - 1.4):
+        for corner, edge, gain in (
+            ((ridge[0] - 0.5, ridge[1] + 1.1, at), (1.0, 0.0, 0.0), end),
+            (
+                (ridge[0] - side * 0.5, ridge[1] + 1.1, at if side < 0 else at + 0.9),
+                (0.0, 0.0, -side * 0.9),
+                light.on((-side, 0.0, 0.0), 0.8),
+            ),
+        ):
+            down = (0.0, -1.9, 0.0)
+            yield Plate(wall, corner, edge, down, CLASS_ID["building"], BUILDING, key, gain)
+    yield Plate(
+        stocked(_gable_end, lot.variant % 8),
+        (ridge[0] - run, ridge[1], lot.start_m),
+        (2 * run, 0.0, 0.0),
+        (0.0, -rise, 0.0),
+        CLASS_ID["building"],
+        BUILDING,
+        key,
+        end,
+        facing=1,
+    )
     yield replace(
         flat,
         origin=(x + lot.side * run, height + rise, z),
@@ -205,25 +222,32 @@ def _enclosure(lot: Lot, light: Daylight, rng: np.random.Generator) -> Plate:
     return replace(plate, layer=FENCE, gain=gain, cover=45, reach_m=160.0)
 
 
-def _fence_row(variant: int, copies: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+def _fence_row(variant: int, copies: int) -> UInt8Array:
     return np.tile(furniture.fence(variant), (1, copies, 1))
 
 
-def _opaque_facade(variant: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+def _opaque_facade(variant: int) -> UInt8Array:
     return opaque(facades.facade(variant).pixels)
 
 
-def _opaque_gable(variant: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+def _opaque_gable(variant: int) -> UInt8Array:
     return opaque(facades.gable(variant))
 
 
-def _opaque_tiles(variant: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-    pixels = facades.tiles(variant)
-    alpha = np.full(pixels.shape[:2], 255, np.uint8)
+def _gable_end(variant: int) -> UInt8Array:
+    """The triangle of wall below a pitched roof."""
+    pixels = facades.gable(variant)
+    alpha = np.zeros(pixels.shape[:2], np.uint8)
+    corners = np.array([[0, 255], [128, 0], [255, 255]], np.int32)
+    cv2.fillPoly(alpha, [corners], 255, cv2.LINE_AA)
     return premultiplied(pixels, alpha)
 
 
-def _tinted(gain: Vector, tint: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Vector:
+def _opaque_tiles(variant: int) -> UInt8Array:
+    return opaque(facades.tiles(variant))
+
+
+def _tinted(gain: Vector, tint: FloatArray) -> Vector:
     red, green, blue = (float(value) for value in np.multiply(gain, tint))
     return red, green, blue
 

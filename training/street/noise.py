@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from adverse_perception.frames import Float32Array, UInt8Array
 
@@ -39,6 +41,16 @@ def field(seed: int, coarse: int = 2, fine: int = 512, slope: float = 1.0) -> Fl
     return np.asarray(total / total.std(), np.float32)
 
 
+def floats(array: NDArray[Any]) -> Float32Array:
+    """State that an array holds float32, which stubs do not know; a copy only if not."""
+    return np.asarray(array, np.float32)
+
+
+def texels(array: NDArray[Any]) -> UInt8Array:
+    """State that an array holds uint8, which stubs do not know; a copy only if not."""
+    return np.asarray(array, np.uint8)
+
+
 def cut(
     source: Float32Array, height: int, width: int, top: int = 0, left: int = 0
 ) -> Float32Array:
@@ -62,4 +74,4 @@ def cut_anywhere(
 
 def paint(colour: tuple[float, float, float], brightness: Float32Array) -> UInt8Array:
     """(h, w, 3) uint8 of one colour (0 to 255) times a brightness per texel."""
-    return cv2.merge([cv2.convertScaleAbs(brightness, alpha=value) for value in colour])
+    return texels(cv2.merge([cv2.convertScaleAbs(brightness, alpha=v) for v in colour]))

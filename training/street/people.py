@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -53,7 +54,7 @@ class _Figure:
 
     def limb(self, points: list[Point], thickness: float, colour: Colour) -> None:
         """A bent limb with round ends."""
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in pairwise(points):
             for picture, value in ((self.rgb, colour), (self.alpha, (255.0,) * 3)):
                 wide = max(1, round(thickness * self.height))
                 cv2.line(picture, self._at(start), self._at(end), value, wide, cv2.LINE_AA, 4)
@@ -84,7 +85,7 @@ class _Figure:
         mass = cv2.GaussianBlur(self.alpha, (0, 0), self.height / 40).astype(np.float32) / 255
         across = (np.roll(mass, 3, axis=1) - np.roll(mass, -3, axis=1)) * 1.2
         light = np.clip(0.82 + 0.12 * folds + 0.22 * mass + across, 0.3, 1.6).astype(np.float32)
-        rgb = cv2.multiply(self.rgb, cv2.merge([light] * 3), dtype=cv2.CV_8U)
+        rgb = noise.texels(cv2.multiply(self.rgb, cv2.merge([light] * 3), dtype=cv2.CV_8U))
         return premultiplied(rgb, self.alpha)
 
 

@@ -15,7 +15,7 @@ from training.street.daylight import Daylight
 from training.street.plates import SHADE, Plate, Texture, Vector
 
 BACKDROP, FLOOR, BUILDING, YARD, FENCE, PAVEMENT, ROAD = range(7)
-"""Layers. On either side of the street, what is nearer to the road hides what is farther from it."""
+"""Layers. On either side, what is nearer to the road hides what is farther from it."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def upright(
         layer,
         z,
         gain,
-        reach_m=260.0,
+        reach_m=170.0,
     )
 
 
@@ -94,7 +94,7 @@ def shadow_below(middle: Vector, size: tuple[float, float], layer: int) -> Plate
         SHADE,
         layer,
         z + 0.01,
-        reach_m=70.0,
+        reach_m=45.0,
     )
 
 
@@ -228,7 +228,7 @@ def _wall(
         z,
         light.on((side * 0.95, 0.3 if upper else 0.05, 0.0)),
         facing=int(side) * heading,
-        reach_m=160.0,
+        reach_m=90.0,
     )
 
 
@@ -270,7 +270,7 @@ def vehicle(kind: str, paint: int, middle: Vector, heading: int, light: Daylight
                 z,
                 light.on(_normal(far[1] - near[1], far[0] - near[0])),
                 facing=1,
-                reach_m=260.0,
+                reach_m=200.0 if abs(far[1] - near[1]) > 0.3 else 40.0,
             )
         )
     return Thing(tuple(plates), _vehicle_lamps(body, middle, heading))

@@ -11,13 +11,13 @@ from training.street.plates import opaque
 
 Colour = tuple[float, float, float]
 
-WIDTH, HEIGHT = 512, 256
+WIDTH, HEIGHT = 384, 192
 SPREAD = 2.2
 """Half the plate's width at distance 1: wide enough for any camera's field of view."""
 
 
 def sky(seed: int, cloudiness: float, glare: float) -> UInt8Array:
-    """(256, 512, 4) sky picture: left to right across the view, the horizon at the lower edge.
+    """(192, 384, 4) sky picture: left to right across the view, the horizon at the lower edge.
 
     Args:
         seed: which clouds.
@@ -26,7 +26,7 @@ def sky(seed: int, cloudiness: float, glare: float) -> UInt8Array:
     """
     rng = np.random.default_rng((seed, 91))
     up = np.linspace(1, 0, HEIGHT, dtype=np.float32)[:, None] * np.ones((1, WIDTH), np.float32)
-    zenith, horizon = np.float32([98, 142, 204]), np.float32([206, 220, 232])
+    zenith, horizon = np.array([98, 142, 204], np.float32), np.array([206, 220, 232], np.float32)
     blue = horizon + (zenith - horizon) * np.sqrt(up)[..., None]
     # Clouds are a flat layer seen from below, so they shrink towards the horizon.
     stretch = 1 / (up + 0.12)
@@ -38,9 +38,8 @@ def sky(seed: int, cloudiness: float, glare: float) -> UInt8Array:
         borderMode=cv2.BORDER_WRAP,
     )  # fmt: skip
     amount = np.clip((clouds + 3.4 * cloudiness - 1.6) * 0.75, 0, 1)[..., None]
-    body = (226 - 40 * cloudiness * np.clip(clouds, -0.5, 1.5))[..., None] * np.float32(
-        [1, 1.0, 1.01]
-    )
+    grey = 226 - 40 * cloudiness * np.clip(clouds, -0.5, 1.5)
+    body = np.dstack([grey, grey, grey * 1.01])
     picture = blue + (body - blue) * amount
     picture = picture + (252 - picture) * (glare * (1 - 0.6 * up))[..., None]
     return opaque(np.clip(picture, 0, 255).astype(np.uint8))

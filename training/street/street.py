@@ -11,8 +11,9 @@ import numpy as np
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.street.camera import Camera, Pose, rotation
 from training.street.canvas import NEAR_M, Canvas, Scene, cut, measure
-from training.street.layout import Plan, draw_plan, lay_out
+from training.street.layout import lay_out
 from training.street.placing import Lamp
+from training.street.plan import Plan, draw_plan
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from adverse_perception.frames import UInt8Array
 from training.street import noise
+from training.street.camera import FloatArray
 from training.street.plates import premultiplied
 
 Colour = tuple[float, float, float]
@@ -51,27 +52,32 @@ _CAR = ("tail", "rear_glass", "roof", "front_glass", "bonnet", "nose")
 BODIES: dict[str, Body] = {
     "hatchback": Body(
         3.9, 1.7, 0.92, 1.46,
-        ((0, 0.28), (0.02, 0.92), (0.42, 1.42), (2.0, 1.46), (2.85, 0.94), (3.82, 0.78), (3.9, 0.28)),
+        ((0, 0.28), (0.02, 0.92), (0.42, 1.42), (2.0, 1.46),
+         (2.85, 0.94), (3.82, 0.78), (3.9, 0.28)),
         0.74, _CAR, (0.7, 3.15),
     ),
     "saloon": Body(
         4.5, 1.78, 0.9, 1.42,
-        ((0, 0.28), (0.04, 0.94), (0.98, 1.38), (2.5, 1.42), (3.3, 0.92), (4.42, 0.74), (4.5, 0.28)),
+        ((0, 0.28), (0.04, 0.94), (0.98, 1.38), (2.5, 1.42),
+         (3.3, 0.92), (4.42, 0.74), (4.5, 0.28)),
         0.72, _CAR, (0.95, 3.6),
     ),
     "suv": Body(
         4.5, 1.86, 1.08, 1.74,
-        ((0, 0.34), (0.02, 1.08), (0.34, 1.7), (2.6, 1.74), (3.25, 1.1), (4.4, 0.98), (4.5, 0.34)),
+        ((0, 0.34), (0.02, 1.08), (0.34, 1.7), (2.6, 1.74),
+         (3.25, 1.1), (4.4, 0.98), (4.5, 0.34)),
         0.8, _CAR, (0.85, 3.55),
     ),
     "van": Body(
         5.2, 1.96, 1.15, 2.3,
-        ((0, 0.34), (0.02, 1.3), (0.08, 2.26), (3.9, 2.3), (4.6, 1.2), (5.1, 1.0), (5.2, 0.34)),
+        ((0, 0.34), (0.02, 1.3), (0.08, 2.26), (3.9, 2.3),
+         (4.6, 1.2), (5.1, 1.0), (5.2, 0.34)),
         0.9, _CAR, (0.95, 4.2),
     ),
     "bus": Body(
         9.5, 2.5, 1.3, 3.1,
-        ((0, 0.34), (0.02, 1.5), (0.06, 3.06), (9.35, 3.1), (9.48, 1.3), (9.49, 1.25), (9.5, 0.34)),
+        ((0, 0.34), (0.02, 1.5), (0.06, 3.06), (9.35, 3.1),
+         (9.48, 1.3), (9.49, 1.25), (9.5, 0.34)),
         0.97, _CAR, (2.3, 7.2),
     ),
 }  # fmt: skip
@@ -94,9 +100,7 @@ def _metal(rng: np.random.Generator, paint: Colour, height: int, width: int) -> 
     return noise.paint(paint, (gloss + dirt).astype(np.float32))
 
 
-def _polygon(
-    target: UInt8Array, points: np.ndarray[tuple[int, int], np.dtype[np.float64]], value: Colour
-) -> None:
+def _polygon(target: UInt8Array, points: FloatArray, value: Colour) -> None:
     cv2.fillPoly(target, [np.round(points * 16).astype(np.int32)], value, cv2.LINE_AA, 4)
 
 
@@ -207,5 +211,5 @@ def contact_shadow() -> UInt8Array:
     """(64, 64, 4): the soft dark patch below a vehicle or a person."""
     alpha = np.zeros((64, 64), np.float32)
     alpha[9:55, 9:55] = 215
-    alpha = cv2.GaussianBlur(alpha, (0, 0), 5)
-    return premultiplied(np.zeros((64, 64, 3), np.uint8), alpha.astype(np.uint8))
+    soft = noise.texels(cv2.GaussianBlur(alpha, (0, 0), 5).astype(np.uint8))
+    return premultiplied(np.zeros((64, 64, 3), np.uint8), soft)
