@@ -50,6 +50,8 @@ class Bench:
         self.node: PerceptionNode | None = None
         self._publishers: dict[str, Any] = {}
         self.time_ns = time.time_ns()
+        self.name = "adverse_perception"
+        self._started = 0
         self._fixtures = [
             self.user.create_subscription(kind, topic, self.heard[topic].append, quality)
             for kind, topic, quality in (
@@ -61,7 +63,14 @@ class Bench:
     def start(self, engines: Path, **parameters: Any) -> PerceptionNode:
         values = {"engines_folder": str(engines), **parameters}
         overrides = [Parameter(name.replace("__", "."), value=v) for name, v in values.items()]
-        self.node = PerceptionNode(context=self.context, parameter_overrides=overrides)
+        # a name of its own: what is left of the last test's node must not answer for this one
+        self._started += 1
+        self.name = f"perception_{self._started}"
+        self.node = PerceptionNode(
+            context=self.context,
+            parameter_overrides=overrides,
+            cli_args=["--ros-args", "-r", f"__node:={self.name}"],
+        )
         self.executor.add_node(self.node)
         return self.node
 
@@ -94,16 +103,26 @@ class Bench:
         return message
 
     def answer(self, message: Any, heard: list[Any], **where: Any) -> Any:
-        """Send a picture and wait for what is published with its stamp."""
-        stamp = self.send(message, **where).header.stamp
-        return self.until(lambda: next((m for m in heard if m.header.stamp == stamp), None))
+        """Send a picture and wait for what is published with its stamp.
+
+        It is sent again after a while: at best effort the first one after matching may be lost.
+        """
+        for patience_s in (1.0, 2.0, 4.0, 8.0):
+            stamp = self.send(message, **where).header.stamp
+            end = time.monotonic() + patience_s
+            while time.monotonic() < end:
+                self.executor.spin_once(timeout_sec=0.05)
+                found = [answer for answer in heard if answer.header.stamp == stamp]
+                if found:
+                    return found[0]
+        raise AssertionError(f"no answer; log: {self.log()}")
 
     def log(self) -> list[str]:
-        return [line.msg for line in self.heard["/rosout"] if line.name == "adverse_perception"]
+        return [line.msg for line in self.heard["/rosout"] if line.name == self.name]
 
     def status(self, component: str) -> Any:
         """The newest diagnostic status of a component, or None."""
-        name = f"adverse_perception: {component}"
+        name = f"{self.name}: {component}"
         arrays = reversed(self.heard["/diagnostics"])
         return next((s for a in arrays for s in a.status if s.name == name), None)
 
@@ -112,7 +131,7 @@ class Bench:
         return {pair.key: pair.value for pair in status.values} if status else {}
 
     def call(self, kind: Any, service: str, request: Any) -> Any:
-        client = self.user.create_client(kind, f"/adverse_perception/{service}")
+        client = self.user.create_client(kind, f"/{self.name}/{service}")
         self.until(client.service_is_ready)
         future = client.call_async(request)
         self.until(future.done)
