@@ -13,6 +13,7 @@ from adverse_perception.frames import Weather
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.report import machine
 from adverse_perception.scores import ConfusionMatrix, Latency
+from demo.footage import Footage
 from demo.record import Moment, Recording
 
 Routes = Sequence[tuple[Weather | None, Weather | None]]
@@ -49,19 +50,19 @@ class Findings:
                     matrix = self._matrices.setdefault(_word(name), ConfusionMatrix())
                     matrix.add(moment.labels, moment.shot.labels)
 
-    def record(self, source: str, recording: Recording) -> dict[str, Any]:
+    def record(self, footage: Footage, recording: Recording) -> dict[str, Any]:
         """Everything as a record for JSON; a score of what was never seen is null.
 
         Args:
-            source: name of what was played.
+            footage: what was played.
             recording: what came back, with its times.
         """
         names = ("all", *(weather.value for weather in Weather))
         return {
-            "source": source,
+            "source": footage.name,
             "rate_hz": self._rate_hz,
             "size": list(self._size),
-            "frames": self._frames(recording),
+            "frames": {**self._frames(recording), "unreadable": footage.unreadable},
             "miou": {name: self._miou(name) for name in names},
             "iou": self._iou("all"),
             "iou_by_weather": {name: self._iou(name) for name in names[1:]},

@@ -42,6 +42,11 @@ class Footage(Protocol):
 
     name: str
 
+    @property
+    def unreadable(self) -> int:
+        """Number of pictures that could not be read when it was gone through last."""
+        ...
+
     def __len__(self) -> int:
         """Expected number of shots; may be an estimate for a video."""
         ...
@@ -70,6 +75,10 @@ class OwnFootage:
         self._source: Source = open_source(path, rate_hz)
         self._limit = limit
         self._size = size
+
+    @property
+    def unreadable(self) -> int:
+        return self._source.drops.total
 
     def __len__(self) -> int:
         count = len(self._source)

@@ -98,8 +98,7 @@ class Player:
     def settle(self, check: Callable[[], None], limit_s: float = 3.0) -> None:
         """Wait for the label of the last frame, and for diagnostics that count it."""
         self._wait(self._recording.has_last, check, limit_s)
-        reports = len(self._recording.health)
-        self._wait(lambda: len(self._recording.health) > reports + 1, check, limit_s)
+        self._wait(self._recording.is_counted, check, limit_s)
 
     def _wait(self, done: Callable[[], bool], check: Callable[[], None], limit_s: float) -> None:
         give_up = time.monotonic() + limit_s

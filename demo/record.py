@@ -17,6 +17,8 @@ from adverse_perception.files import explained
 from adverse_perception.frames import Condition, UInt8Array, Weather
 from demo.footage import Shot
 
+_ERROR = b"\x02"  # DiagnosticStatus.ERROR
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -69,6 +71,7 @@ class Recording:
         weathers: true condition of each, None where it is not known.
         arrivals: label images by the stamp of their frame.
         health: values of the camera's diagnostic status, one record a second.
+        failure: what the latest diagnostics say is broken, empty when nothing is.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -82,6 +85,7 @@ class Recording:
         self.weathers: list[Weather | None] = []
         self.arrivals: dict[int, Arrival] = {}
         self.health: list[dict[str, str]] = []
+        self.failure = ""
         self._conditions: list[str] = []
         self._folder = folder
         with explained(folder):
@@ -124,7 +128,9 @@ class Recording:
         self._conditions.append(message.data)
 
     def on_diagnostics(self, message: Any) -> None:
-        """Keep the values of the status that counts the camera's frames."""
+        """Keep the values of the status that counts the camera's frames, and what is broken."""
+        broken = (status.message for status in message.status if status.level == _ERROR)
+        self.failure = next(broken, "")
         for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
             if "received" in values:
@@ -133,6 +139,10 @@ class Recording:
     def has_last(self) -> bool:
         """Whether the label image of the frame published last is here."""
         return bool(self.stamps_ns) and self.stamps_ns[-1] in self.arrivals
+
+    def is_counted(self) -> bool:
+        """Whether the latest diagnostics count every label image that is here."""
+        return bool(self.health) and int(self.health[-1]["labelled"]) >= len(self.arrivals)
 
     def moments(self, shots: Iterable[Shot], rate_hz: float) -> Iterator[Moment]:
         """Lay what came back beside what was played, frame by frame.

@@ -10,7 +10,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -20,12 +20,15 @@ from tqdm import tqdm
 
 from adverse_perception import labels
 from adverse_perception.files import folder_aside
-from adverse_perception.frames import Weather
+from adverse_perception.frames import UInt8Array, Weather
 from demo.footage import Shot, Size
 from training import drive, street, synthesis
+from training.drive import Drive
 
 KEPT = 2
 """Rendered drives kept in the cache; one of 40 s at 480x360 takes 400 MB."""
+FILES = {"images": (3,), "labels": ()}
+"""Arrays of a rendered drive, and what follows frame, height and width in their shapes."""
 _MARKER = "drive.json"
 
 
@@ -46,6 +49,8 @@ class DriveRequest:
 
 class SampleDrive:
     """The drawn drive, read from the cache without taking it into memory."""
+
+    unreadable = 0
 
     def __init__(self, folder: Path) -> None:
         """Open what `open_drive` has put into `folder`."""
@@ -85,7 +90,7 @@ def open_drive(request: DriveRequest, cache: Path) -> SampleDrive:
 def _render(request: DriveRequest, folder: Path) -> None:
     width, height = request.size
     shape = (request.frames, height, width)
-    for name, channels in (("images", (3,)), ("labels", ())):
+    for name, channels in FILES.items():
         path = folder / f"{name}.npy"
         np.lib.format.open_memmap(path, "w+", np.uint8, (*shape, *channels))
     draw = partial(_draw, request, folder)
@@ -105,7 +110,18 @@ def _start_worker() -> None:
 
 
 def _draw(request: DriveRequest, folder: Path, number: int) -> str:
-    raise NotImplementedError
+    """Draw one frame into the files; returns its weather."""
+    road, images, truth = _opened(request, folder)
+    frame = road.frame(number / request.rate_hz, 1 / request.rate_hz)
+    images[number], truth[number] = frame.image, frame.labels
+    return frame.weather.value
+
+
+@cache
+def _opened(request: DriveRequest, folder: Path) -> tuple[Drive, UInt8Array, UInt8Array]:
+    """What a worker needs for every frame, made once in each."""
+    images, truth = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in FILES)
+    return Drive.draw(request.seed, request.size, request.seconds), images, truth
 
 
 def _key(request: DriveRequest) -> str:

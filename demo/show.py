@@ -113,7 +113,13 @@ def drive(footage: Footage, options: Options, recording: Recording) -> None:
         NodeProcess(parameters, options.out / "node.log") as node,
         Player(CAMERA, recording) as player,
     ):
-        if not player.connect(node.check, READY_S):
+
+        def on_wait() -> None:
+            node.check()
+            if recording.failure:
+                raise DemoError(f"the node cannot start: {recording.failure}")
+
+        if not player.connect(on_wait, READY_S):
             raise DemoError(node.told(f"was not ready after {READY_S:.0f} s"))
         with tqdm(desc="driving", total=len(footage), unit="frame") as bar:
 
@@ -122,6 +128,8 @@ def drive(footage: Footage, options: Options, recording: Recording) -> None:
                 bar.update()
 
             player.play(footage, options.rate_hz, on_frame)
+        if not recording.stamps_ns:
+            raise DemoError(f"{footage.name} holds no picture that can be read")
         player.settle(node.check)
         if not recording.arrivals:
             raise DemoError(node.told("labelled none of the frames"))
@@ -141,7 +149,7 @@ def leave(footage: Footage, options: Options, recording: Recording) -> dict[str,
             if moment.number in chosen:
                 moments.append(moment)
     write_picture(options.out / "contact_sheet.png", contact_sheet(moments))
-    record = findings.record(footage.name, recording)
+    record = findings.record(footage, recording)
     write_json(options.out / "report.json", record)
     return record
 
