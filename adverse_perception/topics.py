@@ -7,7 +7,7 @@ from typing import Any
 
 from adverse_perception.annotations import condition_json, label_info, label_info_json
 from adverse_perception.camera import Labelled
-from adverse_perception.drawing import colour, overlay
+from adverse_perception.drawing import caption, colour, overlay, write_text
 from adverse_perception.frames import UInt8Array
 from adverse_perception.messages import fill_image
 
@@ -59,7 +59,7 @@ class Topics:
             "confidence": lambda: segmentation.confidence,
             "restored": lambda: segmentation.restored,
             "color": lambda: colour(segmentation.labels),
-            "overlay": lambda: overlay(labelled.frame.image, segmentation.labels, opacity),
+            "overlay": lambda: _captioned_overlay(labelled, opacity),
         }
         for name, draw in drawings.items():
             if self.publishers[name].get_subscription_count():
@@ -81,3 +81,10 @@ class Topics:
         message = self._text()
         message.data = text
         self.publishers[name].publish(message)
+
+
+def _captioned_overlay(labelled: Labelled, opacity: float) -> UInt8Array:
+    """The overlay with the condition written on it: RViz has no other place for words."""
+    segmentation = labelled.segmentation
+    drawn = overlay(labelled.frame.image, segmentation.labels, opacity)
+    return write_text(drawn, caption(segmentation.condition))

@@ -65,7 +65,10 @@ def test_confidence_colour_and_overlay_show_the_labels(bench: Bench, engines_pat
     found = {name: to_rgb(messages[-1]) for name, messages in heard.items() if messages}
     labels = found["labels"][:, :, 0]
     np.testing.assert_array_equal(found["color"], colour(labels))
-    np.testing.assert_array_equal(found["overlay"], overlay(picture(), labels, 0.25))
+    unwritten = np.s_[48:]  # the condition is written above
+    expected = overlay(picture(), labels, 0.25)
+    np.testing.assert_array_equal(found["overlay"][unwritten], expected[unwritten])
+    assert (found["overlay"] != expected).any()
     assert found["confidence"].max() > 0
     assert "restored" not in found  # no route of these engines restores
 
