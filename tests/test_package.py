@@ -149,7 +149,7 @@ def test_constraints_pin_every_dependency_exactly() -> None:
     assert described - {pin.split("==")[0] for pin in pins} == set()
 
 
-@pytest.mark.parametrize("knob", knobs(NodeConfig), ids=lambda knob: knob.name)
+@pytest.mark.parametrize("knob", list(knobs(NodeConfig)), ids=lambda knob: knob.name)
 def test_every_parameter_is_documented_with_its_default(knob: Field[Any]) -> None:
     kind = type(knob.default)
     words = {
