@@ -46,7 +46,7 @@ def draw_overcast(rng: np.random.Generator, strength: float) -> Overcast:
         gain=float(1.0 - 0.32 * strength * rng.uniform(0.2, 1.2)),
         saturation=float(rng.uniform(0.35, 0.95 - 0.35 * strength)),
         shadow_fill=float(rng.uniform(0.3, 0.7)),
-        sky=tint(rng, (level * 0.97, level, level * (1 + cold)), 0.06),
+        sky=tint(rng, (level * (1 - 0.6 * cold), level, level * (1 + cold)), 0.06),
         sky_cover=float(rng.uniform(0.7, 1.0)),
         tint=(1.0 - float(cold), 1.0, 1.0 + float(cold)),
         seed=int(rng.integers(1 << 30)),

@@ -13,10 +13,10 @@ from adverse_perception.frames import Float32Array, UInt8Array
 from training.synthesis.noise import wrapped
 from training.synthesis.scene import FOCAL, pixels, stencil
 
-_TILE = 512
+_TILE = 384
 _LAYERS_M = (2.5, 5.0, 10.0, 20.0)
 """Distance of each layer of falling drops."""
-_PATTERNS = 3
+_PATTERNS = 2
 
 
 @dataclass(frozen=True)
@@ -99,22 +99,22 @@ def _layer(
 
 
 def _rounded(length: float) -> int:
-    """Lengths in steps of a third, so that few tiles are ever made."""
-    return max(2, round(1.35 ** round(math.log(length, 1.35))))
+    """Lengths in steps of 1.6, so that few tiles are ever made."""
+    return max(2, round(1.6 ** round(math.log(length, 1.6))))
 
 
 def _density(rain: Streaks, number: int) -> int:
-    """Streaks per tile, in steps of a factor 1.7; they grow with the rate and with distance."""
-    count = 30.0 * rain.rain_mm_per_h**0.55 * 1.9**number
-    return round(1.7 ** round(math.log(count, 1.7)))
+    """Streaks per tile, in steps of a factor 2; they grow with the rate and with distance."""
+    count = 17.0 * rain.rain_mm_per_h**0.55 * 1.9**number
+    return 1 << round(math.log2(max(count, 1.0)))
 
 
 @lru_cache(maxsize=128)
 def _streak_tile(length: int, pattern: int, count: int) -> UInt8Array:
-    """Vertical streaks, periodic: (512, 512) uint8 opacity."""
+    """Vertical streaks, periodic: (384, 384) uint8 opacity."""
     rng = np.random.default_rng(1000 * pattern + count)
     seeds = np.zeros((_TILE, _TILE), np.float32)
-    columns, rows = rng.integers(0, _TILE, (2, min(count, 9000)))
+    columns, rows = rng.integers(0, _TILE, (2, min(count, 5000)))
     seeds[rows, columns] = rng.uniform(0.25, 1.0, len(rows)) ** 1.5
     half = length // 2 + 1
     padded = cv2.copyMakeBorder(seeds, length, length, 2, 2, cv2.BORDER_WRAP)

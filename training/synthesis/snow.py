@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
+from adverse_perception.labels import CLASS_ID
 from training.synthesis.noise import clouds, grain, wrapped
 from training.synthesis.scene import FOCAL, class_mask, floats, pixels, road_mask, stencil
 
-_TILE = 512
+_TILE = 384
 _LAYERS_M = (1.5, 3.0, 6.0, 12.0, 25.0)
 _PATTERNS = 2
 
@@ -85,6 +86,12 @@ def draw_snow_cover(rng: np.random.Generator, strength: float) -> SnowCover:
     )
 
 
+_PER_THICKNESS = np.full(256, 1e6, np.float32)
+"""1.5 over the metres of snow under the upper edge of a class; none lies on the others."""
+for _name, _thick_m in (("car", 0.5), ("fence", 0.25), ("building", 0.7), ("sign_symbol", 0.12)):
+    _PER_THICKNESS[CLASS_ID[_name]] = 1.5 / _thick_m
+
+
 def render_flakes(
     image: UInt8Array, depth_m: Float32Array, snow: Flakes, time_s: float = 0.0
 ) -> UInt8Array:
@@ -112,12 +119,12 @@ def _layer(
     speed = math.hypot(1.2, snow.wind_m_s)
     length = speed * snow.exposure_s * pixels_per_m
     zoom = max(1.0, blur / 3.0)
-    count = 14.0 * snow.density * 2.2**number * zoom
+    count = 8.0 * snow.density * 2.2**number * zoom
     tile = _flake_tile(
         float(_rounded(2 * blur / zoom)) / 2,
         _rounded(length / zoom),
         (snow.seed + number) % _PATTERNS,
-        _rounded(min(count, 6000)),
+        _rounded(min(count, 3500)),
     )
     angle = math.atan2(snow.wind_m_s, 1.2)
     fallen = speed * time_s * pixels_per_m / zoom
@@ -129,13 +136,13 @@ def _layer(
 
 
 def _rounded(value: float) -> int:
-    """Steps of a half, so that few tiles are ever made."""
-    return max(1, round(1.5 ** round(math.log(max(value, 1.0), 1.5))))
+    """Steps of 1.7, so that few tiles are ever made."""
+    return max(1, round(1.7 ** round(math.log(max(value, 1.0), 1.7))))
 
 
-@lru_cache(maxsize=96)
+@lru_cache(maxsize=160)
 def _flake_tile(size: float, length: int, pattern: int, count: int) -> UInt8Array:
-    """Flakes smeared along the columns, periodic: (512, 512) uint8 opacity."""
+    """Flakes smeared along the columns, periodic: (384, 384) uint8 opacity."""
     rng = np.random.default_rng(1000 * pattern + count)
     seeds = np.zeros((_TILE, _TILE), np.float32)
     columns, rows = rng.integers(0, _TILE, (2, count))
@@ -198,14 +205,12 @@ def _object_snow(
     """Snow just under the upper edges of things, and among branches."""
     height = len(labels)
     rows = np.arange(height, dtype=np.float32)[:, None]
-    amount = np.zeros(labels.shape, np.float32)
-    layers = (("car", 0.5), ("fence", 0.25), ("building", 0.7), ("sign_symbol", 0.12))
-    for name, thick_m in layers:
-        mask = class_mask(labels, name)
-        top = np.maximum.accumulate(np.where(mask > 0, np.float32(-1e4), rows), axis=0)
-        under = (rows - top) * depth_m / (FOCAL * labels.shape[1])  # metres below the edge
-        amount = np.maximum(amount, mask * np.clip(1.5 - 1.5 * under / thick_m, 0.0, 0.9))
+    edges = np.full(labels.shape, np.float32(-1e4))
+    edges[1:] = np.where(labels[1:] != labels[:-1], rows[1:], np.float32(-1e4))
+    under = rows - np.maximum.accumulate(edges, axis=0)
+    under = (under + 0.01) * depth_m * np.float32(1.0 / (FOCAL * labels.shape[1]))  # in metres
+    amount = np.clip(1.5 - floats(cv2.LUT(labels, _PER_THICKNESS)) * under, 0.0, 0.9)
     twigs = clouds((height, labels.shape[1]), snow.seed + 1, 3.0)
     texture = cv2.convertScaleAbs(cv2.Sobel(image[..., 1], cv2.CV_16S, 0, 1), alpha=0.5)
     branches = class_mask(labels, "tree") * (0.45 * twigs + texture.astype(np.float32) / 140.0)
-    return np.maximum(amount, np.minimum(branches, 0.8)) * np.float32(snow.objects)
+    return floats(np.maximum(amount, np.minimum(branches, 0.8)) * np.float32(snow.objects))
