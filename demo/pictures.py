@@ -156,7 +156,8 @@ def _condition_panel(moment: Moment, height: int) -> UInt8Array:
         cv2.rectangle(panel, (64, y), (PANEL_WIDTH - 8, y + 13), FAINT, cv2.FILLED)
         end = 64 + round(scores.get(weather, 0.0) * (PANEL_WIDTH - 72))
         cv2.rectangle(panel, (64, y), (end, y + 13), BAR, cv2.FILLED)
-    _write(panel, f"by: {moment.engine}" if moment.engine else "", (8, 58 + 20 * len(Weather) + 16), 0.4)
+    if moment.engine:
+        _write(panel, f"labelled by {moment.engine}", (8, 74 + 20 * len(Weather)), 0.4)
     return panel
 
 
