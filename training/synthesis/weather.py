@@ -191,6 +191,9 @@ WEATHERS: dict[str, Callable[[np.random.Generator, float], tuple[Effect, ...]]] 
     "night": _night,
     "snow": _snow,
 }
+"""By name. Mixtures are inside: rain brings wet road, mist and drops; night may be wet, rainy or
+foggy and is still called night. Snow is no condition of the classifier: it is there to teach the
+all-weather segmentation, which meets it on real roads."""
 
 
 def draw(
