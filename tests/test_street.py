@@ -8,6 +8,7 @@ import pytest
 
 from adverse_perception.labels import CLASS_ID, CLASSES
 from training.street import Camera, Look, Street, View, random_view
+from training.street.plates import SHADE
 
 DT_S = 1 / 15
 PLAIN = Look()
@@ -144,3 +145,40 @@ def test_lamps_lie_on_what_carries_them(pair: tuple[View, View]) -> None:
     for light in view.lights:
         depth = view.depth_m[round(light.y), round(light.x)]
         assert depth > light.depth_m * 0.95 - 0.4
+
+
+def opaque_depths(street: Street, time_s: float, points: np.ndarray) -> np.ndarray:
+    """Depth of the nearest plate that is solid at each of the points (n, 2), by brute force."""
+    scene, pose = street._scene, street.pose(time_s)
+    matrices = scene.homographies(street.camera, pose, time_s)
+    homogeneous = np.column_stack([points, np.ones(len(points))])
+    nearest = np.full(len(points), np.inf)
+    for number in scene.order(matrices, pose, time_s):
+        plate = scene.plates[number]
+        if plate.label == SHADE or plate.far_away:
+            continue
+        u, v, inverse = np.linalg.inv(matrices[number]) @ homogeneous.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u, v = u / inverse, v / inverse
+        hit = np.flatnonzero((inverse > 0) & (u > 0.01) & (u < 0.99) & (v > 0.01) & (v < 0.99))
+        if not len(hit):
+            continue
+        width, height = plate.texture.size
+        alpha = plate.texture.level(0, 0)[..., 3]
+        solid = cv2.erode(alpha, np.ones((5, 5)))[
+            (v[hit] * height).astype(int), (u[hit] * width).astype(int)
+        ]
+        hit = hit[solid > 250]
+        nearest[hit] = np.minimum(nearest[hit], 1 / inverse[hit])
+    return nearest
+
+
+@pytest.mark.parametrize("seed", [1, 2, 8])
+def test_what_is_painted_is_what_is_nearest(seed: int) -> None:
+    street = Street.draw(seed, Camera(160, 120), length_m=90.0, look=PLAIN)
+    view = street.render(1.0)
+    x, y = (axis.ravel() for axis in np.meshgrid(np.arange(2, 158, 4), np.arange(2, 118, 4)))
+    nearest = opaque_depths(street, 1.0, np.column_stack([x, y]))
+    painted = view.depth_m[y, x]
+    wrong = (nearest < painted * 0.97 - 0.3) & (nearest < 60)
+    assert wrong.mean() < 0.01

@@ -23,6 +23,13 @@ def random_view(rng: np.random.Generator, size: tuple[int, int] = (480, 360)) ->
         rng: source of chance.
         size: picture (width, height) in pixels.
     """
-    length_m, speed = float(rng.uniform(45, 160)), 9.0
-    street = Street.draw(int(rng.integers(1 << 31)), size=size, length_m=length_m, speed=speed)
-    return street.render(float(rng.uniform(0, length_m * 0.4 / speed)))
+    length_m, speed = float(rng.uniform(45, 140)), 9.0
+    time_s = float(rng.uniform(0, 0.3 * length_m / speed))
+    street = Street.draw(
+        int(rng.integers(1 << 31)),
+        size=size,
+        length_m=length_m,
+        speed=speed,
+        sharp_to_m=time_s * speed + 25.0,
+    )
+    return street.render(time_s)

@@ -45,37 +45,41 @@ class Marks:
 
 @dataclass(frozen=True)
 class Floor:
-    """A rectangle of floor: X from `left_m` to `right_m`, Z from `start_m` to `end_m`."""
+    """A rectangle of floor: X from `left_m` to `right_m`, Z from `start_m` to `end_m`.
+
+    Far floors do with fewer `texels_per_m`.
+    """
 
     left_m: float
     right_m: float
     start_m: float
     end_m: float
+    texels_per_m: int = TEXELS_PER_M
 
     @property
     def shape(self) -> tuple[int, int]:
         """Texture height (across the street) and width (along it)."""
-        across = round((self.right_m - self.left_m) * TEXELS_PER_M)
-        along = round((self.end_m - self.start_m) * TEXELS_PER_M)
+        across = round((self.right_m - self.left_m) * self.texels_per_m)
+        along = round((self.end_m - self.start_m) * self.texels_per_m)
         return max(across, 2), max(along, 2)
 
     def row(self, x_m: float) -> float:
         """Texture row of an X."""
-        return (x_m - self.left_m) * TEXELS_PER_M
+        return (x_m - self.left_m) * self.texels_per_m
 
     def column(self, z_m: float) -> float:
         """Texture column of a Z."""
-        return (z_m - self.start_m) * TEXELS_PER_M
+        return (z_m - self.start_m) * self.texels_per_m
 
     def cut(self, field: Float32Array) -> Float32Array:
         """Noise that continues from one floor to the next."""
-        top, left = round(self.left_m * TEXELS_PER_M), round(self.start_m * TEXELS_PER_M)
+        top, left = round(self.left_m * self.texels_per_m), round(self.start_m * self.texels_per_m)
         return noise.cut(field, *self.shape, top, left)
 
 
 def shade(floor: Floor, shadows: Sequence[Shadow]) -> Float32Array:
     """(h, w) float32 light on the floor, 1 in the open, less in shadow."""
-    scale = SHADE_TEXELS_PER_M / TEXELS_PER_M
+    scale = SHADE_TEXELS_PER_M / floor.texels_per_m
     height, width = (max(2, round(edge * scale)) for edge in floor.shape)
     light = np.ones((height, width), np.float32)
     for shadow in shadows:

@@ -97,11 +97,12 @@ def _floors(plan: Plan, both: list[Lot], shadows: list[Shadow]) -> Iterator[Plat
     """Road and pavements with everything painted and cast on them."""
     for start in np.arange(BEHIND_M, plan.length_m + 36, 18.0):
         floor = Floor(-plan.half_m(-1), plan.half_m(1), float(start) - 0.1, float(start) + 18.1)
+        floor = _detailed(plan, floor)
         plate = _floor_plate(plan, floor, _road(plan, floor, shadows), "road", 0.0)
         yield replace(plate, depth_key_m=float(start), reach_m=110.0)
     for lot in both:
         half = plan.half_m(lot.side)
-        floor = lots.floor_of(lot, half)
+        floor = _detailed(plan, lots.floor_of(lot, half))
         if lot.kind == "side_street":
             plate = _floor_plate(plan, floor, _road(plan, floor, shadows, plain=True), "road", 0.0)
             yield replace(plate, depth_key_m=lot.start_m, reach_m=110.0)
@@ -111,6 +112,10 @@ def _floors(plan: Plan, both: list[Lot], shadows: list[Shadow]) -> Iterator[Plat
         kerb = lots.along(_plain((150.0, 148.0, 142.0)), lot, half, (KERB_M, 0.0), "pavement")
         gain = plan.light.on((-float(lot.side), 0.3, 0.0))
         yield replace(kerb, layer=FLOOR, depth_key_m=lot.start_m - 0.1, gain=gain, reach_m=110.0)
+
+
+def _detailed(plan: Plan, floor: Floor) -> Floor:
+    return replace(floor, texels_per_m=8) if floor.start_m > plan.sharp_to_m else floor
 
 
 def _road(plan: Plan, floor: Floor, shadows: list[Shadow], plain: bool = False) -> Texture:

@@ -14,7 +14,7 @@ from training.street import facades, furniture, greenery
 from training.street.camera import FloatArray
 from training.street.daylight import Daylight
 from training.street.ground import Floor, Shadow
-from training.street.placing import BACKDROP, BUILDING, FENCE, YARD, Lamp, Thing, stocked, tree
+from training.street.placing import BACKDROP, LOT, Lamp, Thing, stocked, tree
 from training.street.plates import Plate, Texture, Vector, opaque, premultiplied
 
 
@@ -74,7 +74,7 @@ def draw_lots(
             length = facades.facade(variant).width_m
         if kind == "side_street":
             length = float(rng.uniform(6, 9))
-        enclosed = kind == "garden" or bool(kind == "house" and rng.random() < 0.25)
+        enclosed = kind == "garden" or bool(kind == "house" and rng.random() < 0.35)
         setback = float(rng.uniform(2.0, 4.5)) if enclosed else float(rng.uniform(0, 0.4))
         seed = int(rng.integers(1 << 31))
         yield Lot(side, start, start + length, edge_m + setback, kind, variant, enclosed, seed)
@@ -94,7 +94,7 @@ def along(
         (0.0, 0.0, -lot.side * length),
         (0.0, low - high, 0.0),
         CLASS_ID[label],
-        BUILDING,
+        LOT,
         (lot.start_m + lot.end_m) / 2,
     )
 
@@ -110,14 +110,20 @@ def build(lot: Lot, light: Daylight) -> Thing:
     else:
         plates += _backdrop(lot, light)
     if lot.kind == "garden":
-        for _ in range(rng.integers(1, 4)):
-            z = float(rng.uniform(lot.start_m, lot.end_m))
-            foot = (lot.side * (lot.front_m + float(rng.uniform(0.5, 6))), 0.1, z)
-            variant = int(rng.integers(greenery.TREES))
-            plates += tree(variant, foot, float(rng.uniform(4, 10)), light, YARD).plates
+        plates += _trees(lot, light, rng)
     if lot.enclosed:
         plates.append(_enclosure(lot, light, rng))
     return Thing(tuple(plates), tuple(lamps))
+
+
+def _trees(lot: Lot, light: Daylight, rng: np.random.Generator) -> Iterator[Plate]:
+    """A garden's trees, the farthest first; they are all painted before the lot's fence."""
+    middle = (lot.start_m + lot.end_m) / 2
+    for z in sorted(rng.uniform(lot.start_m, lot.end_m, rng.integers(1, 4)), reverse=True):
+        foot = (lot.side * (lot.front_m + float(rng.uniform(2.0, 6))), 0.1, float(z))
+        variant = int(rng.integers(greenery.TREES))
+        for plate in tree(variant, foot, float(rng.uniform(4, 10)), light, LOT).plates:
+            yield replace(plate, depth_key_m=middle)
 
 
 def _house(lot: Lot, light: Daylight, rng: np.random.Generator) -> Iterator[Plate]:
@@ -133,7 +139,7 @@ def _house(lot: Lot, light: Daylight, rng: np.random.Generator) -> Iterator[Plat
         (depth, 0.0, 0.0),
         (0.0, -height, 0.0),
         CLASS_ID["building"],
-        BUILDING,
+        LOT,
         (lot.start_m + lot.end_m) / 2,
         end,
         facing=1,
@@ -164,14 +170,14 @@ def _roof(lot: Lot, light: Daylight, height: float) -> Iterator[Plate]:
             ),
         ):
             down = (0.0, -1.9, 0.0)
-            yield Plate(wall, corner, edge, down, CLASS_ID["building"], BUILDING, key, gain)
+            yield Plate(wall, corner, edge, down, CLASS_ID["building"], LOT, key, gain)
     yield Plate(
         stocked(_gable_end, lot.variant % 8),
         (ridge[0] - run, ridge[1], lot.start_m),
         (2 * run, 0.0, 0.0),
         (0.0, -rise, 0.0),
         CLASS_ID["building"],
-        BUILDING,
+        LOT,
         key,
         end,
         facing=1,
@@ -208,7 +214,7 @@ def _backdrop(lot: Lot, light: Daylight) -> Iterator[Plate]:
 def _enclosure(lot: Lot, light: Daylight, rng: np.random.Generator) -> Plate:
     x = lot.front_m - (1.8 if lot.kind == "house" else 0.3)
     gain = light.on((-float(lot.side), 0.2, 0.0))
-    if rng.random() < 0.45:
+    if rng.random() < 0.3:
         texture = stocked(greenery.hedge, int(rng.integers(6)))
         height, label = float(rng.uniform(0.9, 2.0)), "tree"
     else:
@@ -219,7 +225,7 @@ def _enclosure(lot: Lot, light: Daylight, rng: np.random.Generator) -> Plate:
         texture = stocked(_fence_row, variant, copies)
         height, label = float(rng.uniform(0.9, 1.9)), "fence"
     plate = along(texture, lot, x, (height + 0.1, 0.1), label)
-    return replace(plate, layer=FENCE, gain=gain, cover=45, reach_m=160.0)
+    return replace(plate, gain=gain, cover=45, reach_m=160.0)
 
 
 def _fence_row(variant: int, copies: int) -> UInt8Array:

@@ -14,7 +14,7 @@ from training.street import furniture, greenery, people, vehicles
 from training.street.daylight import Daylight
 from training.street.plates import SHADE, Plate, Texture, Vector
 
-BACKDROP, FLOOR, BUILDING, YARD, FENCE, PAVEMENT, ROAD = range(7)
+BACKDROP, FLOOR, LOT, PAVEMENT, ROAD = range(5)
 """Layers. On either side, what is nearer to the road hides what is farther from it."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +37,7 @@ class Plan:
         marks: lines on the road.
         cloudiness: 0 to 1.
         light: sun and sky.
+        sharp_to_m: Z up to which the floor is drawn in full detail.
     """
 
     seed: int
@@ -54,6 +56,7 @@ class Plan:
     marks: Marks
     cloudiness: float
     light: Daylight
+    sharp_to_m: float = math.inf
 
     def half_m(self, side: int) -> float:
         """Distance of a side's kerb from X = 0."""
@@ -79,13 +82,13 @@ def draw_plan(seed: int, length_m: float, ego_speed: float) -> Plan:
         seed,
         length_m,
         int(rng.choice([-1, 1])),
-        float(rng.uniform(2.9, 3.9)),
-        (bool(rng.random() < 0.6), bool(rng.random() < 0.6)),
-        float(rng.uniform(1.8, 3.8)),
+        float(rng.uniform(2.8, 3.6)),
+        (bool(rng.random() < 0.5), bool(rng.random() < 0.5)),
+        float(rng.uniform(2.0, 4.6)),
         float(rng.uniform(0.45, 0.95)),
         float(rng.choice([0.0, rng.uniform(0.3, 1.0)])),
         float(rng.uniform(0.2, 1.6)),
-        float(rng.uniform(16, 50)),
+        float(rng.uniform(18, 70)),
         ego_speed,
         (grey, grey * 0.995, grey * rng.uniform(0.96, 1.03)),
         (slab, slab * 0.98, slab * rng.uniform(0.88, 0.98)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import cv2
@@ -81,6 +82,7 @@ class Street:
         length_m: float = 460.0,
         speed: float = 9.0,
         look: Look | None = None,
+        sharp_to_m: float = math.inf,
     ) -> Street:
         """Draw a street: layout, colours, traffic, weather of the day, camera.
 
@@ -91,8 +93,9 @@ class Street:
             length_m: how far the street goes on.
             speed: of the car in metres per second.
             look: what the camera does to colours; None draws it.
+            sharp_to_m: Z up to which the floor is drawn in full detail; less is quicker to draw.
         """
-        plan = draw_plan(seed, length_m, speed)
+        plan = replace(draw_plan(seed, length_m, speed), sharp_to_m=sharp_to_m)
         rng = np.random.default_rng((seed, 9))
         drawn_camera, drawn_look = _draw_camera(rng, size), _draw_look(rng)
         things = lay_out(plan)

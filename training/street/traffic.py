@@ -40,7 +40,7 @@ def kerbside(
         foot = (side * (half + 0.7), KERB_M, z)
         yield placing.tree(int(rng.integers(greenery.TREES)), foot, height, light, PAVEMENT)
         shadows += _tree_shadow(foot[0], z, height, light)
-    for z in _along(rng, length, 0.35):
+    for z in _along(rng, length, 0.6):
         foot = (side * (half + float(rng.uniform(0.3, 0.6))), KERB_M, z)
         yield placing.sign(int(rng.integers(furniture.SIGNS)), foot, light)
     yield from _signals(rng, plan, side, row)
