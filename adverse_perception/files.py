@@ -95,7 +95,8 @@ def write_labels(path: Path, labels: UInt8Array) -> None:
 def write_picture(path: Path, picture: UInt8Array) -> None:
     """Write a (H, W, 3) uint8 RGB picture, PNG or JPEG by the suffix. Raises `FileError`."""
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    write_bytes(path, _encoded(path.suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, 90]))
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 90] if path.suffix.lower() != ".png" else []
+    write_bytes(path, _encoded(path.suffix, bgr, quality))
 
 
 @contextlib.contextmanager
