@@ -9,7 +9,7 @@ from typing import Any
 
 from adverse_perception import transport
 from adverse_perception.config import NodeConfig
-from adverse_perception.diagnostics import CameraHealth, Trouble
+from adverse_perception.diagnostics import CameraHealth, Status, Surroundings, Trouble
 from adverse_perception.frames import Frame, Segmentation
 from adverse_perception.messages import MessageError, compressed_to_frame, stamp_ns, to_frame
 from adverse_perception.pipeline import Pipeline
@@ -75,6 +75,13 @@ class Camera:
     def lost(self, count: int) -> None:
         """Note that the transport has lost some pictures."""
         self.health.note(Trouble.LOST, time.perf_counter(), transport.advice(), count)
+
+    def status(self, around: Surroundings) -> Status:
+        """How the camera fares; what is wrong is complained of as well."""
+        status = self.health.status(time.perf_counter(), around)
+        for cause, text in status.findings.items():
+            self._complain(self.name, cause, text)
+        return status
 
     def label(self, arrival: Arrival, config: NodeConfig) -> Labelled | None:
         """Label a picture message; None when it cannot be, for a reason that is counted."""

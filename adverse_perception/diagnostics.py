@@ -34,7 +34,7 @@ class Level(IntEnum):
 
 
 class Trouble(str, Enum):
-    """What can befall a frame; the first five leave it without labels."""
+    """What can befall a camera; the first five leave a frame without labels."""
 
     SUPERSEDED = "superseded"
     UNUSABLE = "unusable"
@@ -43,6 +43,7 @@ class Trouble(str, Enum):
     LOST = "lost_in_transport"
     RESCUED = "rescued"
     NEW_DRIVE = "new_drive"
+    SILENT = "silent"
 
 
 DROPS = tuple(Trouble)[:5]
@@ -63,7 +64,7 @@ class Status:
     level: Level
     message: str
     values: Mapping[str, str] = field(default_factory=dict)
-    findings: Mapping[str, str] = field(default_factory=dict)  # what is wrong, by cause
+    findings: Mapping[Trouble, str] = field(default_factory=dict)  # what is wrong, by cause
 
 
 @dataclass(frozen=True)
@@ -149,21 +150,24 @@ class CameraHealth:
             while remembered and remembered[0][0] < then_s:
                 remembered.popleft()
 
-    def _findings(self, now_s: float, around: Surroundings) -> Iterator[tuple[Level, str, str]]:
+    def _findings(
+        self, now_s: float, around: Surroundings
+    ) -> Iterator[tuple[Level, Trouble, str]]:
         recent = Counter(cause for _, cause in self._recent)
         if now_s - self._last_arrival_s > around.silent_after_s:
-            yield Level.STALE, "silent", self._silence(now_s, around)
+            yield Level.STALE, Trouble.SILENT, self._silence(now_s, around)
         for cause, (level, text) in _SAID.items():
             if recent[cause]:
-                yield level, cause.value, f"{text}: {self._reasons[cause]}"
-        lost = recent[Trouble.LOST] or missing_stamps([stamp for _, stamp in self._arrivals])
-        if lost > max(_TOLERATED_LOST, _TOLERATED_LOSS * (len(self._arrivals) + lost)):
-            share = f"{lost / (len(self._arrivals) + lost):.0%}"
-            text = f"{share} of the pictures are lost on the way: {around.transport}"
-            yield Level.WARN, Trouble.LOST.value, text
+                yield level, cause, f"{text}: {self._reasons[cause]}"
+        lost = recent[Trouble.LOST]
+        missing = max(lost, missing_stamps([stamp for _, stamp in self._arrivals]))
+        if missing > max(_TOLERATED_LOST, _TOLERATED_LOSS * (len(self._arrivals) + missing)):
+            share = f"{missing / (len(self._arrivals) + missing):.0%} of the pictures"
+            fate = "are lost on the way" if lost else "never arrive, by the gaps in their stamps"
+            yield Level.WARN, Trouble.LOST, f"{share} {fate}: {around.transport}"
         if recent[Trouble.SUPERSEDED] > _TOLERATED_SUPERSEDED * max(len(self._arrivals), 1):
             text = "the machine is slower than the camera: older pictures are dropped"
-            yield Level.WARN, Trouble.SUPERSEDED.value, text
+            yield Level.WARN, Trouble.SUPERSEDED, text
 
     def _silence(self, now_s: float, around: Surroundings) -> str:
         since = "yet"

@@ -37,14 +37,13 @@ except ImportError as error:
 from adverse_perception import topics, transport
 from adverse_perception.annotations import label_info
 from adverse_perception.camera import Camera
-from adverse_perception.config import ConfigError, NodeConfig, knobs, wanted
+from adverse_perception.config import ConfigError, NodeConfig, knobs
 from adverse_perception.diagnostics import Complaints, Status, node_status
 from adverse_perception.inference import EngineError
-from adverse_perception.parameters import constraints, revised, unknown_names
+from adverse_perception.parameters import constraints, explained, revised, unknown_names
 from adverse_perception.pipeline import Engines
 from adverse_perception.worker import Surface, Worker
 
-NODE_NAME = "adverse_perception"
 PICTURES = {"raw": (Image, ""), "compressed": (CompressedImage, "/compressed")}
 """By `image_transport`: the message type and what is appended to the topic."""
 
@@ -70,7 +69,7 @@ class PerceptionNode(LifecycleNode):
 
     def __init__(self, **options: Any) -> None:
         """Declare the parameters and, by `autostart`, come up; the options are rclpy's."""
-        super().__init__(NODE_NAME, **options)
+        super().__init__("adverse_perception", **options)
         self._config = NodeConfig()  # always what the parameters say
         self._refused: dict[str, str] = {}
         self._phase, self._failure = "unconfigured", ""
@@ -101,21 +100,18 @@ class PerceptionNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening; the frame at work is finished first."""
-        return self._transition(
-            "inactive", self._deactivate, partial(super().on_deactivate, state)
-        )
+        silence = partial(super().on_deactivate, state)
+        return self._transition("inactive", self._deactivate, silence)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the engines; every parameter may be changed now."""
         return self._transition("unconfigured", self.close)
 
+    on_error = on_cleanup  # after a transition that failed half-way
+
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free everything for good."""
         return self._transition("finalized", self.close)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After a transition that failed half-way: free everything, be unconfigured again."""
-        return self._transition("unconfigured", self.close)
 
     def close(self) -> None:
         """Stop the worker and free engines and topics, in whatever state the node is."""
@@ -159,8 +155,11 @@ class PerceptionNode(LifecycleNode):
             self._topics[name] = self._offer(name)
 
     def _activate(self) -> None:
-        now_ns, log = (lambda: self.get_clock().now().nanoseconds), self.get_logger().error
-        surface = Surface(lambda: self._config, now_ns, log)
+        surface = Surface(
+            config=lambda: self._config,
+            now_ns=lambda: int(self.get_clock().now().nanoseconds),
+            complain=partial(self._complain, "worker", "unexpected"),
+        )
         self._worker = Worker(self._cameras, self._topics, surface)
         for name in self._cameras:
             self._topics[name].publish_label_info()
@@ -173,8 +172,6 @@ class PerceptionNode(LifecycleNode):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
-
-    # Topics
 
     def _offer(self, camera: str) -> topics.Topics:
         kinds = {
@@ -214,7 +211,7 @@ class PerceptionNode(LifecycleNode):
                 self.declare_parameter(knob.name, default, _descriptor(knob))
             except ParameterException as error:  # the default stands in until somebody sets it
                 self.declare_parameter(knob.name, default, _descriptor(knob), True)
-                self._refused[knob.name] = _explained(knob, error)
+                self._refused[knob.name] = explained(knob, error)
                 self.get_logger().error(self._refused[knob.name])
         for warning in unknown_names(self._parameter_overrides):
             self.get_logger().warning(warning)
@@ -235,8 +232,8 @@ class PerceptionNode(LifecycleNode):
     # What is said about it
 
     def _every_second(self) -> None:
-        loaded = self._engines.routes if self._engines else {}
-        statuses = [node_status(self._phase, self._failure, loaded)]
+        routes = self._engines.routes if self._engines else {}
+        statuses = [node_status(self._phase, self._failure, routes)]
         if self._worker is not None:
             statuses += [self._camera_status(name, self._worker) for name in self._cameras]
         message = DiagnosticArray(status=[self._diagnostic(status) for status in statuses])
@@ -246,10 +243,7 @@ class PerceptionNode(LifecycleNode):
     def _camera_status(self, name: str, worker: Worker) -> Status:
         self._topics[name].publish_label_info()
         topic = self._images[name].topic_name
-        status = worker.status(name, topic, self.count_publishers(topic))
-        for cause, text in status.findings.items():
-            self._complain(name, cause, text)
-        return status
+        return worker.status(name, topic, self.count_publishers(topic))
 
     def _diagnostic(self, status: Status) -> DiagnosticStatus:
         values = [KeyValue(key=key, value=value) for key, value in status.values.items()]
@@ -273,11 +267,6 @@ def _descriptor(knob: Field[Any]) -> rcl.ParameterDescriptor:
     elif low is not None:
         described.integer_range = [rcl.IntegerRange(from_value=low, to_value=high, step=1)]
     return described
-
-
-def _explained(knob: Field[Any], error: Exception) -> str:
-    hint = "; write 25.0 for 25" if isinstance(knob.default, float) else ""
-    return f"{knob.name}: {error}; expected {wanted(knob)}{hint}"
 
 
 def main(args: list[str] | None = None) -> None:

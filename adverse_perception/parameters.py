@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, fields, replace
 from typing import Any
 
-from adverse_perception.config import AUTO, ConfigError, NodeConfig, checked, knobs
+from adverse_perception.config import AUTO, ConfigError, NodeConfig, checked, knobs, wanted
 from adverse_perception.pipeline import Engines
 
 _NOT_OURS = ("qos_overrides.", "use_sim_time", "start_type_description_service")
@@ -18,6 +18,12 @@ def constraints(knob: Field[Any]) -> str:
     choices = f"one of {', '.join(knob.metadata['choices'])}" if knob.metadata["choices"] else ""
     fixed = "" if knob.metadata["live"] else "fixed while the node is configured"
     return "; ".join(word for word in (choices, fixed) if word)
+
+
+def explained(knob: Field[Any], error: Exception) -> str:
+    """Why a value given at start was refused, and what to write instead."""
+    hint = "; write 25.0 for 25" if isinstance(knob.default, float) else ""
+    return f"{knob.name}: {error}; expected {wanted(knob)}{hint}"
 
 
 def revised(config: NodeConfig, values: Mapping[str, Any], engines: Engines | None) -> NodeConfig:

@@ -39,10 +39,9 @@ def advice(environment: MutableMapping[str, str] = os.environ) -> str:
     if "fastrtps" not in middleware:
         return f"give {middleware} larger receive buffers, and the kernel (net.core.rmem_max)"
     profile = profile_in_force(environment) or shipped_profile()
-    return (
-        "Fast DDS's shared memory is too small for camera pictures; start the camera driver or bag"
-        f" player with {PROFILE_VARIABLE}={profile or 'config/fastdds.xml'} as well"
-    )
+    cause = "Fast DDS's shared memory is too small for camera pictures, or a process too busy"
+    settings = f"{PROFILE_VARIABLE}={profile or 'config/fastdds.xml'}"
+    return f"{cause}; start the camera driver or bag player with {settings} as well"
 
 
 def shipped_profile() -> str:

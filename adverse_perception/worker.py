@@ -62,7 +62,7 @@ class Worker:
             transport=transport.advice(),
             silent_after_s=self._surface.config().silent_after_s,
         )
-        return self._cameras[camera].health.status(time.perf_counter(), around)
+        return self._cameras[camera].status(around)
 
     def stop(self) -> None:
         """Finish the frame at work and end."""

@@ -113,7 +113,7 @@ def test_gaps_in_the_stamps_are_told_as_lost_transport_with_the_way_out() -> Non
     around = Surroundings(transport=transport.advice(), silent_after_s=10)
     status = health.status(40 * 0.066, around)
     assert status.level is Level.WARN
-    assert "32% of the pictures are lost on the way" in status.message
+    assert "32% of the pictures never arrive" in status.message
     assert "fastdds.xml" in status.message
 
 
@@ -130,7 +130,7 @@ def test_a_slow_machine_is_not_blamed_on_the_transport() -> None:
     health = CameraHealth("front")
     feed(health, [n * PERIOD_NS for n in range(20)])
     status = health.status(1.4, Surroundings(superseded=10, silent_after_s=10))
-    assert list(status.findings) == ["superseded"]
+    assert list(status.findings) == [Trouble.SUPERSEDED]
     assert status.values["dropped_superseded"] == "10"
 
 

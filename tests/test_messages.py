@@ -31,8 +31,7 @@ CONTAINERS = {
 
 
 def header(sec: int = 3, nanosec: int = 500) -> Any:
-    stamp = SimpleNamespace(sec=sec, nanosec=nanosec)
-    return SimpleNamespace(stamp=stamp, frame_id="front_optical")
+    return SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec), frame_id="optical")
 
 
 def image(encoding: str, pixels: np.ndarray, padding: int = 0, **changes: Any) -> Any:
@@ -42,7 +41,7 @@ def image(encoding: str, pixels: np.ndarray, padding: int = 0, **changes: Any) -
     data = np.hstack([rows, rubbish])
     fields = dict(zip(("height", "width"), pixels.shape[:2], strict=True), is_bigendian=0)
     fields |= {"encoding": encoding, "step": data.shape[1], "data": data.tobytes()}
-    fields["header"] = header()
+    fields |= {"header": header()}
     return SimpleNamespace(**{**fields, **changes})
 
 
