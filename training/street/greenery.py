@@ -50,11 +50,13 @@ def tree(variant: int) -> UInt8Array:
     rng = np.random.default_rng((variant, 81))
     rgb, alpha = np.zeros((SIZE, SIZE, 3), np.uint8), np.zeros((SIZE, SIZE), np.uint8)
     bare = variant % 3 == 2
-    _trunk(rng, rgb, alpha, 0.3 if bare else float(rng.uniform(0.26, 0.34)))
+    _trunk(rng, rgb, alpha, 0.245 if bare else float(rng.uniform(0.2, 0.24)))
     if bare:
         twigs = noise.cut_anywhere(rng, noise.field(43, 32, 512, 0.2), SIZE, SIZE)
         near = cv2.GaussianBlur(alpha, (31, 31), 0).astype(np.float32) / 255
         near[int(SIZE * 0.72) :] = 0
+        inwards = np.minimum(np.arange(SIZE), np.arange(SIZE)[::-1]) / 24
+        near *= np.clip(inwards, 0, 1)[None, :] * np.clip(np.arange(SIZE) / 24, 0, 1)[:, None]
         thin = (np.clip(near * 2.2, 0, 0.75) * np.clip(0.6 + 0.6 * twigs, 0, 1) * 235).astype(
             np.uint8
         )
@@ -76,7 +78,9 @@ def _crown(rng: np.random.Generator) -> UInt8Array:
         cv2.circle(heap, centre, radius, 1.0, -1)
     heap = noise.floats(cv2.GaussianBlur(heap, (21, 21), 0))
     ragged = noise.cut_anywhere(rng, noise.field(44, 16, 256, 0.4), SIZE, SIZE)
-    return np.asarray(np.clip((heap - 0.5 + 0.22 * ragged) * 900, 0, 255), np.uint8)
+    return np.asarray(
+        np.clip(np.minimum(heap - 0.5 + 0.2 * ragged, heap * 3 - 0.9) * 900, 0, 255), np.uint8
+    )
 
 
 def _shaded(rng: np.random.Generator, crown: UInt8Array) -> Float32Array:

@@ -87,15 +87,15 @@ def _glass(rng: np.random.Generator, height: int, width: int) -> UInt8Array:
     """Dark glass with the sky in its upper part."""
     down = np.linspace(1, 0, height, dtype=np.float32)[:, None]
     shine = noise.cut_anywhere(rng, noise.field(56, 2, 32, 0.9), height, width)
-    return noise.paint(
-        (30, 34, 38), (0.9 + 1.6 * down * rng.random() + 0.3 * shine).astype(np.float32)
-    )
+    mirrored = rng.uniform(0.6, 3.0) * down**1.5 + 0.45 * shine * down
+    seats = noise.cut_anywhere(rng, noise.field(58, 8, 32, 0.5), height, width) * (1 - down)
+    return noise.paint((30, 34, 38), (1.0 + mirrored + 0.35 * seats).astype(np.float32))
 
 
 def _metal(rng: np.random.Generator, paint: Colour, height: int, width: int) -> UInt8Array:
     """Paint that mirrors sky above and road below."""
     down = np.linspace(0, 1, height, dtype=np.float32)[:, None]
-    gloss = 1.12 - 0.4 * down + 0.12 * np.exp(-((down - 0.3) ** 2) / 0.01)
+    gloss = 1.15 - 0.45 * down + 0.2 * np.exp(-((down - 0.3) ** 2) / 0.006)
     dirt = 0.03 * noise.cut_anywhere(rng, noise.field(57, 2, 64, 0.9), height, width)
     return noise.paint(paint, (gloss + dirt).astype(np.float32))
 
