@@ -1,0 +1,107 @@
+"""The engines that ship: whole, small, honest about their data, and as good as they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adverse_perception.frames import Weather
+from adverse_perception.inference import Engine, EngineError, engine_files, load_engine
+from adverse_perception.labels import CLASS_NAMES
+
+NAMES = ("all_weather", "clear", "weather")
+MEBIBYTE = 2**20
+
+
+def shipped() -> list[Path]:
+    """The engine files of this checkout; none before they are trained."""
+    try:
+        return engine_files()
+    except EngineError:
+        return []
+
+
+def opened(name: str) -> Engine:
+    """One shipped engine; the test is skipped where it is not there yet."""
+    for path in shipped():
+        if path.stem == name:
+            return load_engine(path)
+    pytest.skip(f"engines/{name}.onnx is not there: train and export it (docs/training.md)")
+
+
+@pytest.fixture(params=sorted({*NAMES, *(path.stem for path in shipped())}))
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return opened(request.param)
+
+
+def test_together_they_are_complete_and_small() -> None:
+    if not shipped():
+        pytest.skip("engines/ is empty: train and export them (docs/training.md)")
+    assert set(NAMES) <= {path.stem for path in shipped()}
+    assert sum(path.stat().st_size for path in shipped()) < 60 * MEBIBYTE
+
+
+def test_engine_is_whole_and_runs_at_any_size(engine: Engine) -> None:
+    # Loading has compared the checksum of the weights with the one in the description.
+    metadata = engine.metadata
+    rng = np.random.default_rng(0)
+    for height, width in ((metadata.input_height, metadata.input_width), (240, 416)):
+        outputs = engine.run(rng.integers(0, 256, (height, width, 3), np.uint8))
+        shape = (4,) if metadata.role == "weather" else (11, height // 4, width // 4)
+        (found,) = outputs.values()
+        assert found.shape == shape
+        assert found.dtype == np.float32
+        assert np.isfinite(found).all()
+
+
+def test_engine_names_its_classes_data_terms_and_scores(engine: Engine) -> None:
+    metadata = engine.metadata
+    names = tuple(weather.value for weather in Weather)
+    assert metadata.classes == (names if metadata.role == "weather" else CLASS_NAMES)
+    assert "camvid" in [entry["name"] for entry in metadata.training_data]
+    assert all(len(entry["terms"]) > 10 for entry in metadata.training_data)
+    assert {"torch", "onnx", "opset", "step"} <= metadata.exported_with.keys()
+    wanted = {"accuracy"} if metadata.role == "weather" else set(names)
+    assert wanted <= metadata.scores.keys()
+    assert all(0 < score <= 1 for score in metadata.scores.values())
+
+
+def test_stand_in_says_that_it_is_one() -> None:
+    engine = opened("all_weather")
+    assert "stands in" in engine.metadata.notes
+    assert set(engine.metadata.conditions) == {weather.value for weather in Weather}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["clear", "all_weather"])
+def test_engine_labels_camvid_as_well_as_it_says(name: str) -> None:
+    pytest.importorskip("torch")
+    from training.datasets import DatasetError, data_folder, open_pack
+    from training.evaluate import labeller, score
+
+    engine = opened(name)
+    try:
+        pack = open_pack(data_folder() / "camvid", "test")
+    except DatasetError as error:
+        pytest.skip(f"needs the real data: {error}")
+    miou = score(labeller(engine), pack, every=6).miou()
+    assert miou == pytest.approx(engine.metadata.scores["clear"], abs=0.04)
+    assert miou >= 0.55
+
+
+@pytest.mark.data
+def test_weather_is_named_right_on_camvid() -> None:
+    pytest.importorskip("torch")
+    from training.datasets import DatasetError, data_folder, open_pack
+    from training.evaluate import score_weather
+
+    engine = opened("weather")
+    try:
+        pack = open_pack(data_folder() / "camvid", "test")
+    except DatasetError as error:
+        pytest.skip(f"needs the real data: {error}")
+    matrix = score_weather(engine, pack, every=3)
+    assert matrix.counts.sum() >= 76
+    assert matrix.accuracy() >= 0.90
