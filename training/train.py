@@ -50,6 +50,8 @@ def batches(
             num_workers=workers,
             pin_memory=process.device.type == "cuda",
             worker_init_fn=_one_thread,
+            # A forked worker can wait for ever for a lock that a thread held at the fork.
+            multiprocessing_context="spawn" if workers else None,
         )
     )
 
@@ -199,6 +201,7 @@ def main(given: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     finally:
+        torch.set_flush_denormal(False)
         if process.world > 1:
             destroy_process_group()
     return 0
