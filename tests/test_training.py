@@ -285,7 +285,7 @@ def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
     command += ["--data", str(data), "--out", str(tmp_path), "--threads", "1", "--workers", "0"]
     command += ["--steps", "2", "--batch", "1"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-2000:]
     checkpoint = checkpoints.open_checkpoint(tmp_path / "last.pt")
     assert (checkpoint.step, checkpoint.learnt_from) == (2, ("camvid",))
