@@ -212,12 +212,13 @@ def _has_our_classes(folder: Path) -> bool:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """As above, for what OpenCV itself says about a file it cannot open."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(0)
+    # up to 4.5 only the first is there, from 5 on only the second; both return the old level
+    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    level = set_level(0)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        set_level(level)
 
 
 @dataclass
