@@ -141,6 +141,15 @@ def closing_speeds_of_cars(seed: int) -> np.ndarray:
     return np.asarray((now.depth_m[moved] - ahead[moved]) / DT_S)
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_passes_the_camera_flows_out_of_the_picture(street: Street) -> None:
+    view = street.render(2.0, dt_s=2.0)  # 18 m on: the road in view is behind us by then
+    passed = (view.labels == CLASS_ID["road"]) & (view.depth_m < 15)
+    assert passed.any()
+    assert np.isfinite(view.flow).all()
+    assert not staying(view)[passed].any()
+
+
 def test_without_time_nothing_flows(street: Street) -> None:
     assert np.abs(street.render(1.0, 0.0).flow).max() < 1e-2
 

@@ -20,6 +20,8 @@ NEAR_M = 0.6
 _CUTS_M = NEAR_M * 1.7 ** np.arange(14)
 _CORNERS = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], np.float64)
 _SMALLEST_PX = 3.0
+_SMALLEST_SCALE = 1e-3
+"""Of a pixel's next depth to its present one: what passes the camera flows out of the picture."""
 _ALL_LIT = (1.0, 1.0, 1.0)
 
 
@@ -224,7 +226,8 @@ def measure(
     inverse = row[..., 0] * x + row[..., 1] * y + row[..., 2]
     a = matrix.astype(np.float32)
     after = [a[i, 0] * x + (a[i, 1] * y + a[i, 2]) + inverse * row[..., 3 + i] for i in range(3)]
-    flow = np.dstack([after[0] / after[2] - x, after[1] / after[2] - y])
+    scale = np.maximum(after[2], _SMALLEST_SCALE)
+    flow = np.dstack([after[0] / scale - x, after[1] / scale - y])
     with np.errstate(divide="ignore"):
         depth = 1 / np.maximum(inverse, 0)
     return noise.floats(depth), noise.floats(flow)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -47,15 +47,10 @@ class Thing:
         return Thing(plates, self.lamps)
 
 
-_stock: dict[object, Texture] = {}
-
-
-def stocked(draw: Callable[..., UInt8Array], *arguments: object) -> Texture:
+@cache
+def stocked(draw: Callable[..., UInt8Array], *arguments: Hashable) -> Texture:
     """The texture of a stock picture; shared by all streets."""
-    key = (draw, *arguments)
-    if key not in _stock:
-        _stock[key] = Texture(lambda: draw(*arguments))
-    return _stock[key]
+    return Texture(lambda: draw(*arguments))
 
 
 def upright(

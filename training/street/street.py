@@ -40,7 +40,7 @@ class View:
         labels: (H, W) uint8 class ids.
         depth_m: (H, W) float32 distance along the axis of view in metres; infinite in the sky.
         flow: (H, W, 2) float32: where each pixel's surface lies dt_s later, minus the pixel
-            (x, y).
+            (x, y); far outside the picture for what has passed the camera by then.
         lights: lamps not hidden by anything.
     """
 
@@ -53,7 +53,7 @@ class View:
 
 @dataclass(frozen=True)
 class Look:
-    """What the camera does to the picture: exposure per colour, gamma, blur, noise, vignette."""
+    """What the camera does to the picture: exposure per colour, gamma, contrast, blur, noise."""
 
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     gamma: float = 1.0
