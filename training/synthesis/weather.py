@@ -122,10 +122,11 @@ def _rain(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
     streaks = replace(streaks, brightness=float(np.mean(light.sky)))
     effects: list[Effect] = [light, draw_wet_road(rng, 0.2 + 0.8 * strength)]
     effects.append(_veil(rng, streaks, light))
-    if rng.random() < 0.8:
+    falls = rng.random() < 0.8
+    if falls:
         effects.append(streaks)
-    if rng.random() < 0.5:
-        effects.append(draw_drops(rng, strength))
+    if not falls or rng.random() < 0.5:  # rain that is seen neither in the air nor on the glass
+        effects.append(draw_drops(rng, strength))  # would be nothing but a wet fog
     if rng.random() < 0.4:
         effects.append(draw_sensor(rng, rng.uniform(0, 0.7)))
     return tuple(effects)
@@ -133,7 +134,7 @@ def _rain(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
 
 def _veil(rng: np.random.Generator, streaks: Streaks, light: Overcast) -> Fog:
     """Rain's own extinction, often with mist and spray in it."""
-    mist = float(np.exp(rng.uniform(np.log(0.06), 0.0)))
+    mist = float(np.exp(rng.uniform(np.log(0.12), 0.0)))
     return Fog(
         visibility_m=max(60.0, rain_visibility_m(streaks.rain_mm_per_h) * mist),
         airlight=tint(rng, light.sky, 0.08),
