@@ -115,16 +115,13 @@ class Findings:
 def latency(recording: Recording) -> dict[str, Any]:
     """Milliseconds from the image's stamp, which is the moment it was published, to its labels.
 
-    `p50`, `p95`, `p99`: until the labels reached this process; `to_publication`: until the node's
-    middleware sent them.
+    `p50`, `p95`, `p99`: until the node's middleware published them; `to_arrival`: until they
+    reached this process.
     """
     arrivals = recording.arrivals.items()
-    received = [(arrival.received_ns - stamp) / 1e6 for stamp, arrival in arrivals]
     published = [(arrival.published_ns - stamp) / 1e6 for stamp, arrival in arrivals]
-    return {
-        **_percentiles(received),
-        "to_publication": _percentiles(published),
-    }
+    received = [(arrival.received_ns - stamp) / 1e6 for stamp, arrival in arrivals]
+    return {**_percentiles(published), "to_arrival": _percentiles(received)}
 
 
 def follow(routes: Routes, rate_hz: float) -> dict[str, Any]:
