@@ -20,7 +20,8 @@ EXPECTED = (DemoError, SourceError, FileError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration; returns the exit code."""
     options = _options(_parser().parse_args(arguments))
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the node as well
+        signal.signal(number, _end)
     try:
         print(table(show(options), options.out))
     except EXPECTED as error:
@@ -90,7 +91,7 @@ def _parameter(text: str) -> tuple[str, str]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt  # SIGTERM ends the node as cleanly as Ctrl-C does
+    raise KeyboardInterrupt  # every end is as clean as that by Ctrl-C
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from demo.footage import DemoError
 
 END_S = 15.0
 """How long the node may take to end after SIGINT before it is killed."""
+_PR_SET_PDEATHSIG = 1
 
 
 class NodeProcess:
@@ -39,6 +42,7 @@ class NodeProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     @property
@@ -85,6 +89,12 @@ class NodeProcess:
     def _outcome(self) -> str:
         code = self._process.returncode
         return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this process when its parent is gone, were it by SIGKILL."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _setting(name: str, value: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from adverse_perception.drawing import caption, colour, overlay, write_text
-from adverse_perception.files import write_aside
+from adverse_perception.files import FileError, write_aside
 from adverse_perception.frames import UInt8Array, Weather
 from adverse_perception.labels import CLASSES
 from demo.footage import DemoError, Size
@@ -49,6 +49,7 @@ class Video:
         self._rate_hz = rate_hz
         self._writer: Any = None
         self._size = (0, 0)
+        self._count = 0
 
     def add(self, picture: UInt8Array) -> None:
         """Append a (H, W, 3) uint8 RGB picture of even height and width."""
@@ -58,11 +59,21 @@ class Video:
         if picture.shape[1::-1] != self._size:
             picture = _resized(picture, self._size)
         self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._count += 1
 
     def close(self) -> None:
         """Finish the file."""
         if self._writer is not None:
             self._writer.release()
+
+    def check(self) -> None:
+        """Raise `FileError` unless the finished file holds every picture; OpenCV says nothing."""
+        held = int(cv2.VideoCapture(str(self._path)).get(cv2.CAP_PROP_FRAME_COUNT))
+        if held < self._count:
+            raise FileError(
+                f"cannot write a video in {self._path.parent}: it holds {max(held, 0)} of "
+                f"{self._count} pictures; free space there, or choose another folder"
+            )
 
     def _open(self) -> Any:
         code = cv2.VideoWriter.fourcc(*"mp4v")
@@ -86,6 +97,7 @@ def open_video(path: Path, rate_hz: float) -> Iterator[Video]:
             yield video
         finally:
             video.close()
+        video.check()
 
 
 def choose(weathers: Sequence[Weather | None], count: int = 16) -> list[int]:

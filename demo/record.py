@@ -8,7 +8,6 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -89,18 +88,11 @@ class Recording:
         self._conditions: list[str] = []
         self._folder = folder
         with explained(folder):
-            self._spool = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed in __exit__)
+            self._spool = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (see close)
         self._end = 0
 
-    def __enter__(self) -> Recording:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give the label bytes away."""
         self._spool.close()
 
     def on_published(self, shot: Shot, stamp_ns: int, late_ms: float) -> None:

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -96,7 +97,9 @@ def _render(request: DriveRequest, folder: Path) -> None:
     draw = partial(_draw, request, folder)
     workers = min(2, os.cpu_count() or 1, request.frames)
     context = multiprocessing.get_context("spawn")
-    with context.Pool(workers, _start_worker) as pool:
+    with _without_interrupt():  # Ctrl-C is for this process, which then ends the pool
+        pool = context.Pool(workers, cv2.setNumThreads, (1,))
+    with pool:
         drawn = pool.imap(draw, range(request.frames), chunksize=4)
         bar = tqdm(drawn, "drawing the drive", request.frames, unit="frame", leave=False)
         weathers = list(bar)
@@ -104,9 +107,14 @@ def _render(request: DriveRequest, folder: Path) -> None:
     (folder / _MARKER).write_text(json.dumps(record) + "\n")
 
 
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C and ends the pool
-    cv2.setNumThreads(1)
+@contextmanager
+def _without_interrupt() -> Iterator[None]:
+    """Processes started inside ignore SIGINT from their first instruction on."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _draw(request: DriveRequest, folder: Path, number: int) -> str:

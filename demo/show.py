@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def show(options: Options) -> dict[str, Any]:
     with explained(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
         recording = Recording(options.out)
-    with recording:
+    with closing(recording):
         drive(footage, options, recording)
         return leave(footage, options, recording)
 
@@ -111,7 +112,8 @@ def drive(footage: Footage, options: Options, recording: Recording) -> None:
     parameters = {"cameras": f"[{CAMERA}]", **options.parameters}
     with (
         NodeProcess(parameters, options.out / "node.log") as node,
-        Player(CAMERA, recording) as player,
+        closing(Player(CAMERA, recording)) as player,
+        tqdm(desc="starting the node", total=len(footage), unit="frame") as bar,
     ):
 
         def on_wait() -> None:
@@ -121,13 +123,14 @@ def drive(footage: Footage, options: Options, recording: Recording) -> None:
 
         if not player.connect(on_wait, READY_S):
             raise DemoError(node.told(f"was not ready after {READY_S:.0f} s"))
-        with tqdm(desc="driving", total=len(footage), unit="frame") as bar:
+        bar.set_description("driving")
+        bar.reset()
 
-            def on_frame(shot: Shot) -> None:
-                node.check()
-                bar.update()
+        def on_frame(shot: Shot) -> None:
+            node.check()
+            bar.update()
 
-            player.play(footage, options.rate_hz, on_frame)
+        player.play(footage, options.rate_hz, on_frame)
         if not recording.stamps_ns:
             raise DemoError(f"{footage.name} holds no picture that can be read")
         player.settle(node.check)
