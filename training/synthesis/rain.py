@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
+from training.synthesis.falling import render_layers
 from training.synthesis.noise import wrapped
-from training.synthesis.scene import FOCAL, pixels, stencil
+from training.synthesis.scene import FOCAL, pixels
 
 _TILE = 384
 _LAYERS_M = (2.5, 5.0, 10.0, 20.0)
@@ -65,16 +66,14 @@ def render_streaks(
 ) -> UInt8Array:
     """Let it rain between the camera and the scene: (H, W, 3) uint8 RGB."""
     shape = image.shape[:2]
-    total: UInt8Array = np.zeros(shape, np.uint8)
-    nearest = float(depth_m.min())
-    for number, distance in enumerate(_LAYERS_M):
-        layer, opacity = _layer(shape, rain, number, time_s)
-        if distance > nearest:  # what stands before the layer hides it
-            layer = pixels(cv2.bitwise_and(layer, stencil(depth_m > distance)))
-        total = pixels(cv2.addWeighted(total, 1.0, layer, opacity, 0.0))
-    share = np.minimum(total, 190) * np.float32(1 / 255)
-    light = np.full((*shape, 3), np.uint8(rain.brightness), np.uint8)
-    return pixels(cv2.blendLinear(light, image, share, 1.0 - share))
+    return render_layers(
+        image,
+        depth_m,
+        lambda number: _layer(shape, rain, number, time_s),
+        _LAYERS_M,
+        rain.brightness,
+        most=190,
+    )
 
 
 def _layer(

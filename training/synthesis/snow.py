@@ -11,8 +11,9 @@ import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
 from adverse_perception.labels import CLASS_ID
+from training.synthesis.falling import render_layers
 from training.synthesis.noise import clouds, grain, wrapped
-from training.synthesis.scene import FOCAL, class_mask, floats, pixels, road_mask, stencil
+from training.synthesis.scene import FOCAL, class_mask, floats, pixels, road_mask
 
 _TILE = 384
 _LAYERS_M = (1.5, 3.0, 6.0, 12.0, 25.0)
@@ -97,16 +98,14 @@ def render_flakes(
 ) -> UInt8Array:
     """Let it snow between the camera and the scene: (H, W, 3) uint8 RGB."""
     shape = image.shape[:2]
-    total: UInt8Array = np.zeros(shape, np.uint8)
-    nearest = float(depth_m.min())
-    for number, distance in enumerate(_LAYERS_M):
-        layer, opacity = _layer(shape, snow, number, time_s)
-        if distance > nearest:  # what stands before the layer hides it
-            layer = pixels(cv2.bitwise_and(layer, stencil(depth_m > distance)))
-        total = pixels(cv2.addWeighted(total, 1.0, layer, opacity, 0.0))
-    share = np.minimum(total, 235) * np.float32(1 / 255)
-    light = np.full((*shape, 3), np.uint8(snow.brightness), np.uint8)
-    return pixels(cv2.blendLinear(light, image, share, 1.0 - share))
+    return render_layers(
+        image,
+        depth_m,
+        lambda number: _layer(shape, snow, number, time_s),
+        _LAYERS_M,
+        snow.brightness,
+        most=235,
+    )
 
 
 def _layer(
