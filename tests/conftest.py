@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, settings
 from onnx import TensorProto, helper, numpy_helper
 
 from adverse_perception.frames import Float32Array, Weather
 from adverse_perception.inference import METADATA_KEY, EngineMetadata, checksum
 from adverse_perception.inference.onnx_file import with_property
 from adverse_perception.labels import CLASS_NAMES
+
+# a machine at work is slow now and then, which says nothing about the code
+settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("calm")
 
 WEATHER_BRIGHTNESS = {
     Weather.NIGHT: 30.0,
