@@ -68,7 +68,7 @@ class WeatherClassifier:
         self._clock_s = 0.0  # time by the stamps, without their jumps
         self._looked_s = 0.0
         self._changed_s = 0.0
-        self._frames_to_look = 0
+        self._frames_unseen = 0
 
     def observe(self, frame: Frame) -> Condition:
         """Take one frame into account and say which weather's route to take.
@@ -78,16 +78,17 @@ class WeatherClassifier:
         Raises:
             EngineError: the weather engine failed; the memory is as before.
         """
-        if self.settings.condition != AUTO:
+        settings = self.settings  # another thread may replace them meanwhile
+        if settings.condition != AUTO:
             self.forget()
-            return certain(Weather(self.settings.condition), forced=True)
+            return certain(Weather(settings.condition), forced=True)
         if self._engine is None:
             return certain(Weather.CLEAR)
         self._advance(frame.stamp_ns)
-        if self._frames_to_look <= 0:
-            self._learn(_probabilities(self._engine, frame.image))
-            self._frames_to_look = self.settings.classifier_interval
-        self._frames_to_look -= 1
+        self._frames_unseen += 1
+        if self._scores is None or self._frames_unseen >= settings.classifier_interval:
+            self._learn(_probabilities(self._engine, frame.image), settings)
+            self._frames_unseen = 0
         return self._condition()
 
     def _advance(self, stamp_ns: int) -> None:
@@ -98,21 +99,21 @@ class WeatherClassifier:
             self._clock_s += step_s if step_s > 0 else _STILL_S
         self._stamp_ns = stamp_ns
 
-    def _learn(self, seen: NDArray[np.float64]) -> None:
+    def _learn(self, seen: NDArray[np.float64], settings: PipelineConfig) -> None:
         if self._scores is None:
             self._scores = seen
             self._change_to(int(seen.argmax()))
         else:
-            kept = _decay(self._clock_s - self._looked_s, self.settings.smoothing_s)
+            kept = _decay(self._clock_s - self._looked_s, settings.smoothing_s)
             self._scores = kept * self._scores + (1 - kept) * seen
-            self._reconsider(self._scores)
+            self._reconsider(self._scores, settings)
         self._looked_s = self._clock_s
 
-    def _reconsider(self, scores: NDArray[np.float64]) -> None:
+    def _reconsider(self, scores: NDArray[np.float64], settings: PipelineConfig) -> None:
         leader = int(scores.argmax())
         lead = scores[leader] - scores[_ORDER.index(self._weather)]
         held_s = self._clock_s - self._changed_s
-        if lead > self.settings.switch_margin and held_s >= self.settings.hold_s:
+        if lead > settings.switch_margin and held_s >= settings.hold_s:
             self._change_to(leader)
 
     def _change_to(self, number: int) -> None:

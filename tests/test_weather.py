@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +160,25 @@ def test_only_every_nth_frame_is_looked_at(engine: Engine) -> None:
     camera.see(Weather.CLEAR)
     routes = camera.see(Weather.FOG, 5)
     assert routes == [Weather.CLEAR] * 4 + [Weather.FOG]
+
+
+def test_a_shorter_interval_holds_from_the_next_frame_on(engine: Engine) -> None:
+    seldom = PipelineConfig(classifier_interval=1000, smoothing_s=0.0, hold_s=0.0)
+    camera = Camera(engine, seldom)
+    camera.see(Weather.CLEAR, 3)
+    camera.classifier.settings = replace(seldom, classifier_interval=1)
+    assert camera.see(Weather.FOG) == [Weather.FOG]
+
+
+def test_settings_may_be_replaced_in_the_middle_of_a_frame(engine: Engine) -> None:
+    each_time_another = cycle([PipelineConfig(condition="rain"), PipelineConfig()])
+
+    class Restless(WeatherClassifier):
+        settings = property(lambda self: next(each_time_another), lambda self, given: None)
+
+    classifier = Restless(engine, PipelineConfig())
+    seen = [classifier.observe(Frame(PICTURES[Weather.FOG])).weather for _ in range(4)]
+    assert seen == [Weather.RAIN, Weather.FOG] * 2
 
 
 @pytest.mark.parametrize("jump_s", [-1.5, -1e6, 5.5, 1e6])
