@@ -14,7 +14,7 @@ AUTO = "auto"
 """Value of `condition` that leaves the route to the weather classifier."""
 
 
-_TOPIC_NAME = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+_TOPIC_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 class ConfigError(ValueError):
@@ -133,7 +133,7 @@ class NodeConfig(PipelineConfig):
             raise ConfigError(
                 f"cameras: expected names that differ, found {', '.join(self.cameras) or 'none'}"
             )
-        for name in (*self.cameras, self.image_topic):
+        for name in (*(camera.removeprefix("/") for camera in self.cameras), self.image_topic):
             if not _TOPIC_NAME.fullmatch(name):
                 raise ConfigError(
                     f"cameras, image_topic: expected letters, digits, _ and / as in front/left,"
