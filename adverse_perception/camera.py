@@ -72,6 +72,11 @@ class Camera:
         self.health.received(stamp_ns(message.header), now_s)
         return Arrival(message, now_s)
 
+    def superseded(self) -> None:
+        """Note that a picture was replaced by a newer one before its turn came."""
+        reason = "a newer picture came before this one's turn"
+        self.health.note(Trouble.SUPERSEDED, time.perf_counter(), reason)
+
     def lost(self, count: int) -> None:
         """Note that the transport has lost some pictures."""
         self.health.note(Trouble.LOST, time.perf_counter(), transport.advice(), count)

@@ -72,14 +72,12 @@ class Surroundings:
     """What the node knows beside the camera's own frames.
 
     Attributes:
-        superseded: frames replaced by newer ones before they were labelled, in all.
         publishers: publishers matched on the camera's topic.
         topic: the camera's topic.
         transport: what the user is to do when pictures are lost on the way.
         silent_after_s: a camera without a picture for this long is silent.
     """
 
-    superseded: int = 0
     publishers: int = 0
     topic: str = ""
     transport: str = ""
@@ -117,7 +115,8 @@ class CameraHealth:
     def note(self, cause: Trouble, now_s: float, reason: str = "", count: int = 1) -> None:
         """Something befell `count` frames; `reason` says it in words."""
         with self._lock:
-            self._count(cause, now_s, count)
+            self._troubles[cause] += count
+            self._recent.extend([(now_s, cause)] * min(count, 100))
             self._reasons[cause] = reason
 
     def labelled(
@@ -132,18 +131,12 @@ class CameraHealth:
     def status(self, now_s: float, around: Surroundings) -> Status:
         """Sum up the last seconds; to be called about once a second."""
         with self._lock:
-            newly = around.superseded - self._troubles[Trouble.SUPERSEDED]
-            self._count(Trouble.SUPERSEDED, now_s, newly)
             self._forget_before(now_s - WINDOW_S)
             findings = list(self._findings(now_s, around))
             values = dict(self._values())
         level = max((level for level, _, _ in findings), default=Level.OK)
         said = {cause: text for _, cause, text in findings}
         return Status(self.camera, level, "; ".join(said.values()) or "labelling", values, said)
-
-    def _count(self, cause: Trouble, now_s: float, count: int) -> None:
-        self._troubles[cause] += count
-        self._recent.extend([(now_s, cause)] * min(count, 100))
 
     def _forget_before(self, then_s: float) -> None:
         for remembered in (self._arrivals, self._labelled, self._recent):

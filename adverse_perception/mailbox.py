@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections import OrderedDict
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -18,19 +17,16 @@ class Mailbox(Generic[Item]):
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, Item] = OrderedDict()
-        self._superseded: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._closed = False
 
-    def put(self, sender: str, item: Item) -> None:
-        """Leave the newest item of a sender; one that still lay there is counted as superseded."""
+    def put(self, sender: str, item: Item) -> bool:
+        """Leave the newest item of a sender; True when it replaced one that still lay there."""
         with self._changed:
-            if sender in self._waiting:
-                self._superseded[sender] += 1
-            self._waiting[sender] = (
-                item  # who waits already keeps its place in the queue
-            )
+            replaced = sender in self._waiting
+            self._waiting[sender] = item  # who waits already keeps its place in the queue
             self._changed.notify()
+            return replaced
 
     def take(self) -> tuple[str, Item] | None:
         """Wait for an item; returns its sender and it, or None as soon as the box is closed."""
@@ -44,8 +40,3 @@ class Mailbox(Generic[Item]):
             self._closed = True
             self._waiting.clear()
             self._changed.notify_all()
-
-    def superseded(self) -> Mapping[str, int]:
-        """How many items of each sender were replaced before anybody took them."""
-        with self._changed:
-            return dict(self._superseded)

@@ -51,12 +51,12 @@ class Worker:
 
     def put(self, camera: str, message: Any) -> None:
         """Leave a camera's newest picture message; one that still waits is superseded."""
-        self._mailbox.put(camera, self._cameras[camera].receive(message))
+        if self._mailbox.put(camera, self._cameras[camera].receive(message)):
+            self._cameras[camera].superseded()
 
     def status(self, camera: str, topic: str, publishers: int) -> Status:
         """How a camera fares whose topic has so many publishers."""
         around = Surroundings(
-            superseded=self._mailbox.superseded().get(camera, 0),
             publishers=publishers,
             topic=topic,
             transport=transport.advice(),

@@ -129,7 +129,8 @@ def test_losses_the_middleware_reports_are_told_too() -> None:
 def test_a_slow_machine_is_not_blamed_on_the_transport() -> None:
     health = CameraHealth("front")
     feed(health, [n * PERIOD_NS for n in range(20)])
-    status = health.status(1.4, Surroundings(superseded=10, silent_after_s=10))
+    health.note(Trouble.SUPERSEDED, 1.3, count=10)
+    status = health.status(1.4, Surroundings(silent_after_s=10))
     assert list(status.findings) == [Trouble.SUPERSEDED]
     assert status.values["dropped_superseded"] == "10"
 
@@ -163,12 +164,11 @@ def test_jittery_stamps_are_not_taken_for_loss(jitter: list[float]) -> None:
 @given(st.lists(st.sampled_from("abc"), max_size=40))
 def test_the_mailbox_keeps_the_newest_of_each_and_counts_the_rest(senders: list[str]) -> None:
     box: Mailbox[int] = Mailbox()
-    for number, sender in enumerate(senders):
-        box.put(sender, number)
+    replaced = [box.put(sender, number) for number, sender in enumerate(senders)]
     newest = {sender: number for number, sender in enumerate(senders)}
     taken = dict(box.take() or ("", -1) for _ in newest)
     assert taken == newest
-    assert sum(box.superseded().values()) == len(senders) - len(newest)
+    assert sum(replaced) == len(senders) - len(newest)
 
 
 def test_cameras_are_served_in_turn() -> None:
@@ -210,6 +210,12 @@ def test_an_unknown_parameter_is_named_with_the_nearest_one() -> None:
 def test_cameras_need_usable_names_that_differ(cameras: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="cameras"):
         NodeConfig(cameras=cameras)
+
+
+def test_the_topic_of_the_pictures_lies_below_the_camera() -> None:
+    NodeConfig(cameras=("/car/front",), image_topic="left/image_raw")
+    with pytest.raises(ConfigError, match="found '/image_raw'"):
+        NodeConfig(image_topic="/image_raw")
 
 
 def test_the_profile_of_the_user_stays_in_force() -> None:
