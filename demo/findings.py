@@ -115,13 +115,13 @@ class Findings:
 def latency(recording: Recording) -> dict[str, Any]:
     """Milliseconds from the image's stamp, which is the moment it was published, to its labels.
 
-    `p50`, `p95`, `p99`: until the node's middleware published them; `to_arrival`: until they
-    reached this process.
+    `p50`, `p95`, `p99`: until they were published and had reached this process. `to_publication`:
+    until the node's middleware took them, which on a busy machine is long before they are sent.
     """
     arrivals = recording.arrivals.items()
     published = [(arrival.published_ns - stamp) / 1e6 for stamp, arrival in arrivals]
     received = [(arrival.received_ns - stamp) / 1e6 for stamp, arrival in arrivals]
-    return {**_percentiles(published), "to_arrival": _percentiles(received)}
+    return {**_percentiles(received), "to_publication": _percentiles(published)}
 
 
 def follow(routes: Routes, rate_hz: float) -> dict[str, Any]:
