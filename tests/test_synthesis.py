@@ -1,3 +1,5 @@
+"""What the synthesis promises: exact effects, untouched geometry, the same picture again."""
+
 from __future__ import annotations
 
 import dataclasses

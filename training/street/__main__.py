@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from adverse_perception.files import write_picture
 from adverse_perception.frames import Float32Array, UInt8Array
 from adverse_perception.labels import palette
 from training.street import Street, View, random_view
@@ -35,7 +37,7 @@ def _flow(flow: Float32Array) -> UInt8Array:
 def main() -> None:
     """Write the contact sheet."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default="sheet.png", help="PNG file to write")
+    parser.add_argument("--out", type=Path, default="sheet.png", help="PNG file to write")
     parser.add_argument("--seed", type=int, default=1, help="which street")
     parser.add_argument("--rows", type=int, default=4, help="pictures, evenly over 40 s")
     parser.add_argument("--random", action="store_true", help="a different street in every row")
@@ -46,7 +48,7 @@ def main() -> None:
     else:
         street = Street.draw(options.seed)
         views = [street.render(time) for time in np.linspace(0, 39, options.rows)]
-    cv2.imwrite(options.out, sheet(views)[..., ::-1])
+    write_picture(options.out, sheet(views))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from adverse_perception.files import FileError, write_picture
 from adverse_perception.frames import UInt8Array
 from training.synthesis.scene import SynthesisError, pixels
 from training.synthesis.weather import WEATHERS, degrade
@@ -80,8 +81,7 @@ def _preview(arguments: argparse.Namespace) -> None:
         found = _read(arguments.labels, cv2.IMREAD_GRAYSCALE)
         labels = pixels(cv2.resize(found, size, interpolation=cv2.INTER_NEAREST))
     sheet = contact_sheet(image, labels, arguments.seed, arguments.columns)
-    coded = cv2.imencode(arguments.out.suffix or ".png", sheet[..., ::-1])[1]
-    arguments.out.write_bytes(coded.tobytes())
+    write_picture(arguments.out, sheet)
     print(f"{arguments.out}: {sheet.shape[1]}x{sheet.shape[0]}")
 
 
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:
         _preview(_parser().parse_args(arguments))
-    except (SynthesisError, OSError, cv2.error) as error:
+    except (SynthesisError, FileError, cv2.error) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -167,7 +167,9 @@ def glow(
         place = (round(lamp.x * width * 16), round(lamp.y * height * 16))
         colour = tuple(channel * lamp.power for channel in lamp.colour)
         cv2.circle(cores, place, max(8, round(lamp.radius * width * 16)), colour, -1, shift=4)
-    small = cv2.resize(cores, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        cores, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA
+    )
     near = cv2.GaussianBlur(small, (0, 0), 1.6)
     wide = cv2.GaussianBlur(small, (0, 0), 7.0)
     halo = cv2.resize(bloom * (1.2 * floats(near) + 3.0 * floats(wide)), (width, height))
