@@ -6,8 +6,9 @@ frames' stamps, so that dropped frames change nothing) and the route changes onl
 - another weather's smoothed score leads the held one's by `switch_margin`, and
 - the last change is at least `hold_s` ago.
 
-So evidence that alternates from look to look does not move the route, and a true change is
-taken after at most `maximum_delay_s`.
+So evidence that alternates from look to look does not move the route while the looks are closer
+than `smoothing_s * ln((1 + switch_margin) / (1 - switch_margin))`, 0.37 s by default, and a true
+change is taken after at most `maximum_delay_s`.
 """
 
 from __future__ import annotations
