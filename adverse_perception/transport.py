@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
-from collections.abc import Iterator, MutableMapping
-from pathlib import Path
+from collections.abc import MutableMapping
+
+from adverse_perception.share import shares
 
 PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 """Environment variable of the profile; Jazzy reads only this one, newer Fast DDS both."""
@@ -46,7 +46,7 @@ def advice(environment: MutableMapping[str, str] = os.environ) -> str:
 
 def shipped_profile() -> str:
     """Path of the profile that comes with the package; empty when it was installed without."""
-    found = (root / "config" / "fastdds.xml" for root in _shares())
+    found = (root / "config" / "fastdds.xml" for root in shares())
     return next((str(path) for path in found if path.is_file()), "")
 
 
@@ -63,11 +63,3 @@ def keep_large_buffers_on_heap() -> bool:
         )
     except (OSError, AttributeError):  # another C library
         return False
-
-
-def _shares() -> Iterator[Path]:
-    """Folders the package's files may lie in: the checkout, ROS workspaces, pip's prefix."""
-    yield Path(__file__).resolve().parent.parent
-    for prefix in [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]:
-        if prefix:
-            yield Path(prefix) / "share" / "adverse_perception"

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +23,7 @@ from adverse_perception.inference import (
     write_metadata,
 )
 from adverse_perception.labels import CLASS_NAMES
+from adverse_perception.share import shares
 from tests.conftest import class_weights, write_segmentation_engine, write_weather_engine
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (32, 48, 3)).astype(np.uint8)
@@ -256,24 +254,21 @@ def test_engine_files_are_listed_by_name_and_an_empty_folder_is_refused(
         engine_files(tmp_path)
 
 
-def test_shipped_engines_are_found_beside_the_package_and_in_an_installation(
-    tmp_path: Path,
+def test_shipped_engines_are_found_beside_the_package_or_by_the_ament_prefix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = Path(__file__).resolve().parents[1]
     assert engines_folder() == root / "engines"
-    installed = tmp_path / "lib" / "python3" / "site-packages"
-    installed.mkdir(parents=True)
-    (installed / "adverse_perception").symlink_to(root / "adverse_perception")
-    share = tmp_path / "share" / "adverse_perception" / "engines"
+    share = tmp_path / "share/adverse_perception"
     share.mkdir(parents=True)
-    script = (
-        "import adverse_perception.inference.loading as loading\n"
-        f"loading.__file__ = {str(installed / 'adverse_perception' / 'inference' / 'x.py')!r}\n"
-        "loading.Path.resolve = lambda self: self\n"
-        "print(loading.engines_folder())"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    shown = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
-    assert Path(shown.stdout.strip()) == share
+    (share / "package.xml").touch()
+    by_prefix = list(shares(tmp_path / "lib/python3/site-packages/adverse_perception"))
+    assert by_prefix[0] == share
+    assert share not in shares(Path("/nowhere/adverse_perception"))
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"/opt/ros/none:{tmp_path}")
+    assert share in shares(Path("/nowhere/adverse_perception"))
+
+
+def test_a_folder_of_somebody_else_is_not_taken_for_ours(tmp_path: Path) -> None:
+    (tmp_path / "site-packages/engines").mkdir(parents=True)
+    assert tmp_path / "site-packages" not in shares(tmp_path / "site-packages/adverse_perception")

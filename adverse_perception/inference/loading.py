@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,8 +10,7 @@ from adverse_perception.inference.engine import Engine
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.metadata import EngineMetadata, read_metadata
 from adverse_perception.inference.onnx_file import read_bytes
-
-_SHARE = Path("share", "adverse_perception", "engines")
+from adverse_perception.share import shares
 
 
 def load_engine(
@@ -50,16 +48,12 @@ def engines_folder() -> Path:
     Raises:
         EngineError: neither is there.
     """
-    package = Path(__file__).resolve().parents[1]
-    prefixes = [Path(word) for word in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if word]
-    tried = [package.parent / "engines"]
-    tried += [prefix / _SHARE for prefix in (*package.parents, *prefixes)]
-    for folder in tried:
-        if folder.is_dir():
-            return folder
+    for share in shares():
+        if (share / "engines").is_dir():
+            return share / "engines"
     raise EngineError(
-        f"engines: expected them in {tried[0]} or in {_SHARE} of the installation, found neither;"
-        " name their folder with engines_folder"
+        "engines: expected them in the checkout or in share/adverse_perception of the"
+        " installation, found neither; name their folder with engines_folder"
     )
 
 
