@@ -160,7 +160,7 @@ def _pixels(size: str) -> tuple[int, int]:
     width, _, height = size.partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) >= 16 and int(height) >= 16):
         raise EngineError(f"size: expected WIDTHxHEIGHT, both 16 or more, found {size!r}")
-    return int(width) // 16 * 16, int(height) // 16 * 16
+    return int(width) // 8 * 8, int(height) // 8 * 8  # as the segmenters round
 
 
 def _size(path: Path) -> int:
