@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import builtins
+import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +15,8 @@ from hypothesis import strategies as st
 
 from adverse_perception.frames import Float32Array, UInt8Array
 from adverse_perception.kernels import KernelError, definition, label
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def torch_labels(logits: Float32Array, height: int, width: int) -> UInt8Array:
@@ -157,6 +162,16 @@ def test_a_missing_compiler_is_named_with_the_way_out(monkeypatch: pytest.Monkey
     monkeypatch.setattr(builtins, "__import__", without_numba)
     with pytest.raises(ImportError, match="pip install numba"):
         label(np.zeros((2, 2, 2), np.float32), 4, 4)
+
+
+def test_labelling_needs_no_disk_to_keep_its_code_on() -> None:
+    script = "from adverse_perception.kernels import sparse"
+    nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "NUMBA_CACHE_DIR": ""}
+    shown = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, **nowhere}, cwd=ROOT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
 
 
 def test_eleven_classes_at_512x1024_take_at_most_4_ms() -> None:

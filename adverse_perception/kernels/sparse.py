@@ -8,6 +8,7 @@ eighth on streets, are interpolated, and there only the classes that can win.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,27 @@ except ImportError as error:
 Array = Any
 """numba infers array types; naming them here would only repeat the docstrings."""
 
+
+def _kept(**options: Any) -> Callable[[Any], Any]:
+    """Compile once and keep the code on disk, or at every start where no disk can be written."""
+
+    def decorate(function: Any) -> Any:
+        try:
+            return njit(cache=True, error_model="numpy", **options)(function)
+        except RuntimeError:  # neither beside this file nor in the user's cache folder
+            return njit(error_model="numpy", **options)(function)
+
+    return decorate
+
+
+_compiled = _kept(nogil=True)
+_part = _kept(inline="never")
+
 _FLOOR = np.float32(-24.0)
 """Logits further than this below the greatest weigh nothing in an 8-bit probability."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_compiled
 def summarise(logits: Array, winner: Array, best: Array, share: Array) -> None:
     """Winner, its logit and its probability in every point of the coarse grid.
 
@@ -78,7 +95,7 @@ def _exp(x: Any) -> Any:
     return value * value
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_compiled
 def fill(maps: Array, rows: Array, columns: Array, labels: Array, confidence: Array) -> None:
     """Label every pixel as if the four corners of every cell agreed.
 
@@ -116,7 +133,7 @@ def fill(maps: Array, rows: Array, columns: Array, labels: Array, confidence: Ar
                 labels[y, x] = winner[i, left[x]]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_compiled
 def correct(
     logits: Array, maps: Array, rows: Array, columns: Array, labels: Array, confidence: Array
 ) -> int:
@@ -160,7 +177,7 @@ def correct(
     return found
 
 
-@njit(inline="never", cache=True, error_model="numpy")
+@_part
 def _candidates(
     logits: Array, maps: Array, cell: Any, candidates: Array, corners: Array, shares: Array
 ) -> int:
@@ -194,7 +211,7 @@ def _candidates(
     return count
 
 
-@njit(inline="never", cache=True, error_model="numpy")
+@_part
 def _interpolate(box: Any, weights: Any, classes: Any, labels: Array, confidence: Array) -> None:
     """Label the pixels of one cell; the order of operations is torch's."""
     candidates, corners, shares, count = classes
