@@ -253,7 +253,8 @@ class PerceptionNode(LifecycleNode):
         )
 
     def _complain(self, camera: str, cause: str, reason: str) -> None:
-        if self._complaints.due(camera, cause, time.perf_counter()):
+        # a signal takes away what the worker publishes with: that is no news
+        if self.context.ok() and self._complaints.due(camera, cause, time.perf_counter()):
             self.get_logger().warning(f"{camera}: {reason}")
 
 

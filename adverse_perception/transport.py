@@ -9,6 +9,8 @@ import ctypes
 import os
 from collections.abc import MutableMapping
 
+import cv2
+
 from adverse_perception.share import shares
 
 PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
@@ -26,6 +28,7 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> None:
     if profile:
         environment.setdefault(PROFILE_VARIABLE, profile)
     keep_large_buffers_on_heap()
+    cv2.setNumThreads(1)  # its small steps would wait for whichever core is busiest
 
 
 def profile_in_force(environment: MutableMapping[str, str] = os.environ) -> str:
