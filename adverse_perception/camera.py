@@ -101,7 +101,7 @@ class Camera:
             self._note(Trouble.UNUSABLE, str(error))
             return None
         except Exception as error:  # whatever an engine raises: the next frame may be fine
-            self._note(Trouble.FAILED, str(error))
+            self._note(Trouble.FAILED, f"{type(error).__name__}: {error}")
             return None
         durations_ms = {
             "wait": (begun_s - arrival.arrived_s) * 1e3,
