@@ -57,7 +57,7 @@ class Segmentation:
     """Everything the pipeline says about one frame.
 
     Attributes:
-        labels: (H, W) uint8 class ids (`labels.CLASSES`), 255 = unlabelled, in the frame's geometry.
+        labels: (H, W) uint8 class ids (`labels.CLASSES`), 255 = unlabelled; as large as the frame.
         confidence: (H, W) uint8, probability of the label times 255.
         condition: the weather and its scores.
         engine: name of the engine that labelled the frame.
