@@ -34,7 +34,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 from adverse_perception.node import PerceptionNode  # noqa: E402
 
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0  # a waiting process may get little of a busy machine
 
 
 class Bench:
