@@ -16,7 +16,7 @@ RUNTIME = [
     "opencv-python-headless>=4.5,<6",
     "onnxruntime>=1.16,<2",
     "numba>=0.56,<1",
-    "rosbags>=0.10,<0.12",
+    "rosbags>=0.11,<0.12",
     "tqdm>=4.60,<5",
 ]
 EXTRAS = {
