@@ -64,7 +64,7 @@ class PipelineConfig:
         "what runs the engines; auto = OpenVINO where it is installed",
         choices=("onnxruntime", "openvino", AUTO),
     )
-    threads: int = knob(1, "threads of one engine; leave a core to the rest", low=1, high=64)
+    threads: int = knob(2, "threads of one engine; 1 where others need the cores", low=1, high=64)
     condition: str = knob(
         AUTO,
         "weather whose route every frame takes; auto = the classifier decides",

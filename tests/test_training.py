@@ -174,6 +174,21 @@ def test_weights_of_another_run_are_taken_and_its_data_is_remembered(
         Run(replace(TOY, width=24), tmp_path, ALONE).begin_from(trained.checkpoint)
 
 
+def test_kept_weights_begin_another_run_but_are_no_run_to_go_on_with(
+    trained: Trained, tmp_path: Path
+) -> None:
+    kept = tmp_path / "last.pt"
+    command = [str(trained.checkpoint), "--out", str(tmp_path / "toy.onnx"), "--no-scores"]
+    assert export.main([*command, "--weights", str(kept)]) == 0
+    assert kept.stat().st_size < 0.5 * trained.checkpoint.stat().st_size
+    run = Run(TOY, tmp_path, ALONE)
+    run.begin_from(kept)
+    expected = checkpoints.open_checkpoint(trained.checkpoint).network.state_dict()
+    assert all(torch.equal(v, expected[name]) for name, v in run.network.state_dict().items())
+    with pytest.raises(checkpoints.CheckpointError, match="without network, optimiser"):
+        run.resume()
+
+
 def test_checkpoint_from_before_data_was_noted_still_opens(
     trained: Trained, tmp_path: Path
 ) -> None:

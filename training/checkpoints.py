@@ -13,7 +13,10 @@ from torch import nn
 
 from training.recipes import RECIPES, Augmentation, Recipe, Schedule
 
-_KEYS = {"recipe", "network", "average", "updates", "optimiser", "step", "score"}
+TO_BEGIN = frozenset({"recipe", "average", "step", "score"})
+"""What another run, an evaluation or an export needs of a checkpoint."""
+TO_GO_ON = TO_BEGIN | {"network", "updates", "optimiser"}
+"""What going on with the same run needs."""
 
 
 class CheckpointError(ValueError):
@@ -67,7 +70,19 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
     aside.replace(path)
 
 
-def read(path: Path) -> dict[str, Any]:
+def save_weights(path: Path, checkpoint: Checkpoint) -> None:
+    """Keep only what another run begins with (`--init`): a quarter of a checkpoint's size."""
+    content = {
+        "recipe": describe(checkpoint.recipe),
+        "average": checkpoint.network.state_dict(),
+        "step": checkpoint.step,
+        "score": checkpoint.score,
+        "learnt_from": list(checkpoint.learnt_from),
+    }
+    save(path, content)
+
+
+def read(path: Path, needed: frozenset[str] = TO_BEGIN) -> dict[str, Any]:
     """Raises `CheckpointError` if the file is missing, cut off or something else."""
     if not path.is_file():
         raise CheckpointError(
@@ -78,7 +93,7 @@ def read(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch.load has no common base class for what it meets
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _unfit(path, f"a file that cannot be read ({reason})") from error
-    missing = sorted(_KEYS - set(content)) if isinstance(content, dict) else sorted(_KEYS)
+    missing = sorted(needed - set(content)) if isinstance(content, dict) else sorted(needed)
     if missing:
         raise _unfit(path, f"a file without {', '.join(missing)}")
     return dict(content)

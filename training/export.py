@@ -23,7 +23,7 @@ from torch import nn
 
 from adverse_perception import __version__
 from adverse_perception.inference import EngineError, EngineMetadata, load_engine, write_metadata
-from training.checkpoints import Checkpoint, open_checkpoint
+from training.checkpoints import Checkpoint, open_checkpoint, save_weights
 from training.datasets import TERMS, Pack, data_folder, open_pack
 from training.evaluate import evaluate
 from training.network_engine import OUTPUT_OF_ROLE, NetworkEngine, describe_engine
@@ -156,6 +156,7 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("checkpoint", type=Path, help="of training.train, e.g. runs/clear/last.pt")
     parser.add_argument("--out", type=Path, required=True, help="the engine file to write")
     parser.add_argument("--data", type=Path, help="labelled folder to score on (default: camvid)")
+    parser.add_argument("--weights", type=Path, help="also write what --init begins with, here")
     parser.add_argument("--no-scores", action="store_true", help="leave them out")
     return parser.parse_args(given)
 
@@ -170,6 +171,8 @@ def main(given: list[str] | None = None) -> int:
             pack = open_pack(arguments.data or data_folder() / "camvid", "test")
             scores = measure(checkpoint, pack)
         metadata = export(checkpoint, arguments.out, scores)
+        if arguments.weights:
+            save_weights(arguments.weights, checkpoint)
     except (ValueError, EngineError) as error:
         print(f"training.export: {error}", file=sys.stderr)
         return 2

@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from training.checkpoints import (
+    TO_GO_ON,
     AveragedWeights,
     check_same_network,
     describe,
@@ -93,7 +94,7 @@ class Run:
         """
         if not self.checkpoint.is_file():
             return
-        content = read(self.checkpoint)
+        content = read(self.checkpoint, TO_GO_ON)
         check_same_network(self.checkpoint, recipe_from(content["recipe"]), self.recipe)
         self.network.load_state_dict(content["network"])
         self.average.network.load_state_dict(content["average"])
