@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -114,23 +113,20 @@ def test_help_teaches(words: list[str], capsys: pytest.CaptureFixture[str]) -> N
     assert f"adverse-perception {' '.join(words)}".strip() + " " in capsys.readouterr().out
 
 
-def test_segmenting_one_image_from_the_shell_is_quick(tmp_path: Path, engines_path: Path) -> None:
+def test_segmenting_loads_nothing_that_it_does_not_need(
+    tmp_path: Path, engines_path: Path
+) -> None:
     image = save(tmp_path / "a.png", picture(0, 360, 480))
-    words = ["segment", image, "--out", tmp_path / "out", "--engines", engines_path]
-    command(*words)  # the labelling is compiled once per installation
+    words = ["segment", str(image), "--out", str(tmp_path / "o"), "--engines", str(engines_path)]
+    script = f"import sys; from adverse_perception.cli import main; main({words!r}); "
+    script += "sys.exit(' '.join({'rosbags', 'rclpy', 'torch', 'openvino'} & set(sys.modules)))"
 
-    quick = any(processor_s("-m", "adverse_perception", *map(str, words)) < 1.5 for _ in range(3))
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
 
-    assert quick
-
-
-def processor_s(*words: str) -> float:
-    """Time of the processor, not of the clock: others may use the machine meanwhile."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, *words], capture_output=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 0, done.stderr
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert (tmp_path / "o").is_dir()
+    assert done.stderr.strip() == ""
 
 
 def test_a_reader_that_leaves_early_is_no_error(engines_path: Path) -> None:
