@@ -37,7 +37,18 @@ SAMPLE = DriveRequest(seconds=2.0, rate_hz=10.0, size=(160, 120))
 
 def start(out: Path, engines: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "demo", "--out", str(out), "-p", f"engines_folder={engines}"]
-    return subprocess.Popen([*command, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_in_the_foreground,
+    )
+
+
+def _in_the_foreground() -> None:
+    """Heed Ctrl-C, which tests that a shell runs in its background would have a child ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(demo: subprocess.Popen[str]) -> tuple[int, str]:
