@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from adverse_perception.files import write_aside
 from training.recipes import RECIPES, Augmentation, Recipe, Schedule
 
 TO_BEGIN = frozenset({"recipe", "average", "step", "score"})
@@ -63,11 +64,9 @@ class Checkpoint:
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write aside, then rename: an interrupted run never leaves half a checkpoint."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".partial")
-    torch.save(dict(content), aside)
-    aside.replace(path)
+    """Write a checkpoint whole or not at all. Raises `FileError`."""
+    with write_aside(path) as aside:
+        torch.save(dict(content), aside)
 
 
 def save_weights(path: Path, checkpoint: Checkpoint) -> None:

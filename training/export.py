@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from adverse_perception import __version__
+from adverse_perception.files import FileError
 from adverse_perception.inference import EngineError, EngineMetadata, load_engine, write_metadata
 from training.checkpoints import Checkpoint, open_checkpoint, save_weights
 from training.datasets import TERMS, Pack, data_folder, open_pack
@@ -173,7 +174,7 @@ def main(given: list[str] | None = None) -> int:
         metadata = export(checkpoint, arguments.out, scores)
         if arguments.weights:
             save_weights(arguments.weights, checkpoint)
-    except (ValueError, EngineError) as error:
+    except (ValueError, EngineError, FileError) as error:
         print(f"training.export: {error}", file=sys.stderr)
         return 2
     print(f"{arguments.out}: {metadata.name}, {metadata.scores or 'not scored'}")

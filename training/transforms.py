@@ -78,11 +78,9 @@ def _affine(
     down = fill / stretch
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     linear = turn @ np.diag([across, down])
-    middle = np.array([source[1], source[0]]) / 2
-    play = (
-        np.maximum(0, np.array([source[1], source[0]]) * fill - np.array([size[1], size[0]])) / 2
-    )
-    target = np.array([size[1], size[0]]) / 2 + play * np.array(geometry.shift)
+    middle, target = np.array(source[::-1]) / 2, np.array(size[::-1]) / 2
+    play = np.maximum(0, middle * fill - target)
+    target = target + play * np.array(geometry.shift)
     # OpenCV counts from the middle of the first pixel, pictures begin half a pixel before it.
     offset = target - linear @ (middle - 0.5) - 0.5
     return np.asarray(np.column_stack([linear, offset]), np.float64)

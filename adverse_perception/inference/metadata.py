@@ -12,6 +12,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from adverse_perception.files import write_bytes
 from adverse_perception.frames import Weather
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.onnx_file import open_content, read_bytes, with_property
@@ -182,20 +183,19 @@ def read_metadata(path: Path, content: bytes | None = None) -> EngineMetadata:
 def write_metadata(path: Path, metadata: EngineMetadata) -> EngineMetadata:
     """Write the description into an ONNX file, in place of the one it has.
 
-    The checksum is filled in here. The file is written aside and renamed.
+    The checksum is filled in here. The file is written whole or stays as it was.
 
     Returns:
         The description as written.
 
     Raises:
         EngineError: the file is no ONNX file, or the description is not valid.
+        FileError: it cannot be written.
     """
     content = read_bytes(path)
     metadata = replace(metadata, weights_sha256=checksum(content))
     metadata = EngineMetadata.from_json(metadata.to_json(), str(path))
-    aside = path.with_name(path.name + ".part")
-    aside.write_bytes(with_property(content, METADATA_KEY, metadata.to_json(), path))
-    aside.replace(path)
+    write_bytes(path, with_property(content, METADATA_KEY, metadata.to_json(), path))
     return metadata
 
 
