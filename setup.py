@@ -30,7 +30,7 @@ EXTRAS = {
     ],
     "openvino": ["openvino>=2024.4,<2027"],
     "train": [
-        "torch>=2.6,<2.14",
+        "torch>=2.13,<2.14",
         "onnx>=1.17,<2",
         "onnxscript>=0.5,<1",
         "tensorboard>=2.17,<3",

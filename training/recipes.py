@@ -97,7 +97,7 @@ class Recipe:
 
 _ALL = tuple(weather.value for weather in Weather)
 _EVERY_WEATHER = Augmentation(weather=0.65)
-_FAIR = Augmentation(weather=0.1)
+_FAIR = Augmentation(scales=(0.9, 2.3), weather=0.1)  # large: thin things are what it lacks
 
 
 def _deeplab(name: str, conditions: tuple[str, ...], augmentation: Augmentation) -> Recipe:

@@ -45,6 +45,14 @@ class Process:
         return self.rank == 0
 
 
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is faster there than float32: on a GPU, and on CPUs built for it."""
+    if device.type == "cuda":
+        return True
+    capable = torch.cpu.get_capabilities()
+    return bool(capable.get("amx_bf16") or capable.get("avx512_bf16"))
+
+
 def learning_rate(schedule: Schedule, step: int) -> float:
     """Linear warm-up, then half a cosine down to zero."""
     warm_up = max(1, round(_WARM_UP * schedule.steps))
@@ -161,7 +169,7 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe.schedule, self.step)
         batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device)):
             loss = loss_of(self.recipe, network, batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
