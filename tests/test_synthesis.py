@@ -60,7 +60,8 @@ def test_weather_changes_the_picture_but_not_its_geometry(weather: str) -> None:
     before = IMAGE.copy()
     shown = degrade(IMAGE, weather, np.random.default_rng(1), labels=LABELS, strength=(0.5, 0.9))
     assert shown.shape == IMAGE.shape and shown.dtype == np.uint8
-    assert np.abs(shown.astype(int) - IMAGE).mean() > 4
+    changed = np.abs(shown.astype(int) - IMAGE).max(axis=2) > 12
+    assert changed.mean() > (0.03 if weather == "drops" else 0.25)  # drops leave gaps
     np.testing.assert_array_equal(IMAGE, before)
 
 

@@ -13,16 +13,19 @@ picture, depth, record and time, so that a clip is steady. Colour order RGB, dep
 from __future__ import annotations
 
 from training.synthesis.depth import estimate_depth
+from training.synthesis.effects import State, clear_view, occlusion, render
 from training.synthesis.scene import SKY_M, SynthesisError
-from training.synthesis.weather import WEATHERS, State, degrade, draw, render
+from training.synthesis.weather import WEATHERS, degrade, draw
 
 __all__ = [
     "SKY_M",
     "WEATHERS",
     "State",
     "SynthesisError",
+    "clear_view",
     "degrade",
     "draw",
     "estimate_depth",
+    "occlusion",
     "render",
 ]

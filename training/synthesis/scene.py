@@ -37,15 +37,20 @@ def stencil(where: NDArray[np.bool_]) -> UInt8Array:
     return where.view(np.uint8) * np.uint8(255)
 
 
+def check_picture(name: str, picture: UInt8Array) -> None:
+    """Refuse what is no (H, W, 3) uint8 picture, by name."""
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise SynthesisError(
+            f"{name}: expected (H, W, 3) uint8 RGB, found {picture.shape} {picture.dtype}; "
+            "convert it first"
+        )
+
+
 def check_scene(
     image: UInt8Array, depth_m: Float32Array | None = None, labels: UInt8Array | None = None
 ) -> None:
     """Refuse arrays that do not fit together, naming what was expected and what was found."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise SynthesisError(
-            f"image: expected (H, W, 3) uint8 RGB, found {image.shape} {image.dtype}; "
-            "convert it first"
-        )
+    check_picture("image", image)
     for name, array in (("depth_m", depth_m), ("labels", labels)):
         if array is not None and array.shape != image.shape[:2]:
             raise SynthesisError(

@@ -2,100 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.synthesis.depth import estimate_depth
-from training.synthesis.drops import Drops, draw_drops, render_drops
-from training.synthesis.fog import Fog, draw_fog, render_fog, tint
-from training.synthesis.lamps import Lamp, SeenLight
-from training.synthesis.night import Night, draw_night, render_night
-from training.synthesis.overcast import Overcast, draw_overcast, render_overcast
-from training.synthesis.rain import Streaks, draw_streaks, rain_visibility_m, render_streaks
-from training.synthesis.scene import SKY_M, SynthesisError, check_scene
-from training.synthesis.sensor import Sensor, draw_sensor, render_sensor
-from training.synthesis.snow import (
-    Flakes,
-    SnowCover,
-    draw_flakes,
-    draw_snow_cover,
-    render_flakes,
-    render_snow_cover,
-)
-from training.synthesis.wet import WetRoad, draw_wet_road, render_wet_road
-
-Effect = Drops | Flakes | Fog | Night | Overcast | Sensor | SnowCover | Streaks | WetRoad
-
-
-@dataclass(frozen=True)
-class State:
-    """A weather: its effects in the order in which they are applied, far to near."""
-
-    effects: tuple[Effect, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """What an effect may look at besides the picture."""
-
-    depth_m: Float32Array
-    time_s: float
-    labels: UInt8Array | None
-    lights: Sequence[Lamp | SeenLight]
-
-
-_RENDERERS: dict[type, Callable[[UInt8Array, Any, _Scene], UInt8Array]] = {
-    Drops: lambda i, e, s: render_drops(i, e, s.time_s),
-    Flakes: lambda i, e, s: render_flakes(i, s.depth_m, e, s.time_s),
-    Fog: lambda i, e, s: render_fog(i, s.depth_m, e, s.time_s),
-    Night: lambda i, e, s: render_night(i, s.depth_m, e, s.labels, s.lights),
-    Overcast: lambda i, e, s: render_overcast(i, s.depth_m, e, s.labels),
-    Sensor: lambda i, e, s: render_sensor(i, e, s.time_s),
-    SnowCover: lambda i, e, s: render_snow_cover(i, s.depth_m, e, s.labels),
-    Streaks: lambda i, e, s: render_streaks(i, s.depth_m, e, s.time_s),
-    WetRoad: lambda i, e, s: render_wet_road(i, s.depth_m, e, s.labels),
-}
-
-
-def render(
-    image: UInt8Array,
-    depth_m: Float32Array,
-    state: State | Effect,
-    time_s: float = 0.0,
-    labels: UInt8Array | None = None,
-    lights: Sequence[Lamp | SeenLight] = (),
-) -> UInt8Array:
-    """Show a clear picture in a weather. The same arguments always give the same picture.
-
-    Args:
-        image: (H, W, 3) uint8 RGB, clear.
-        depth_m: (H, W) float32 metres along the camera's axis; holes (not finite, <= 0) are sky.
-        state: a whole weather from `draw`, or one effect.
-        time_s: time in the clip; drops fall and fog drifts with it.
-        labels: (H, W) uint8 ids of `adverse_perception.labels`, where known.
-        lights: lamps in view, `Lamp` or the street renderer's; invented at night if empty.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        SynthesisError: the arrays do not fit together.
-    """
-    check_scene(image, depth_m, labels)
-    scene = _Scene(_without_holes(depth_m), time_s, labels, lights)
-    for effect in state.effects if isinstance(state, State) else (state,):
-        image = _RENDERERS[type(effect)](image, effect, scene)
-    return image
-
-
-def _without_holes(depth_m: Float32Array) -> Float32Array:
-    depth = np.asarray(depth_m, np.float32)
-    good = (depth > 0) & (depth <= SKY_M)  # also false for nan
-    return depth if good.all() else np.where(good, np.maximum(depth, 0.5), np.float32(SKY_M))
+from training.synthesis.drops import draw_drops
+from training.synthesis.effects import Effect, State, render
+from training.synthesis.fog import Fog, draw_fog, tint
+from training.synthesis.night import draw_night
+from training.synthesis.overcast import Overcast, draw_overcast
+from training.synthesis.rain import Streaks, draw_streaks, rain_visibility_m
+from training.synthesis.reflection import draw_reflection
+from training.synthesis.scene import SynthesisError, check_scene
+from training.synthesis.sensor import draw_sensor
+from training.synthesis.snow import draw_flakes, draw_snow_cover
+from training.synthesis.wet import draw_wet_road
 
 
 def _clear(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
@@ -185,16 +109,33 @@ def _snow(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
     return tuple(effects)
 
 
+def _drops(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
+    effects: list[Effect] = []
+    if rng.random() < 0.6:
+        effects.append(draw_overcast(rng, 0.5 * strength))
+    if rng.random() < 0.25:
+        effects.append(draw_streaks(rng, rng.uniform(0.0, 0.3)))
+    drops = draw_drops(rng, 0.3 + 0.7 * strength)  # here they are the weather: more and larger
+    effects.append(replace(drops, radius=1.5 * drops.radius))
+    return tuple(effects)
+
+
+def _reflection(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
+    return (draw_reflection(rng, strength),)
+
+
 WEATHERS: dict[str, Callable[[np.random.Generator, float], tuple[Effect, ...]]] = {
     "clear": _clear,
     "rain": _rain,
     "fog": _fog,
     "night": _night,
     "snow": _snow,
+    "drops": _drops,
+    "reflection": _reflection,
 }
 """By name. Mixtures are inside: rain brings wet road, mist and drops; night may be wet, rainy or
-foggy and is still called night. Snow is no condition of the classifier: it is there to teach the
-all-weather segmentation, which meets it on real roads."""
+foggy and is still called night. Snow, drops and reflection are no conditions of the classifier:
+they teach segmentation and restoration, which meet them on real roads."""
 
 
 def draw(
@@ -225,6 +166,8 @@ def degrade(
     depth_m: Float32Array | None = None,
     labels: UInt8Array | None = None,
     strength: tuple[float, float] = (0.0, 1.0),
+    *,
+    reflected: UInt8Array | None = None,
 ) -> UInt8Array:
     """Draw a weather and show a clear picture in it; depth is estimated where there is none.
 
@@ -235,6 +178,7 @@ def degrade(
         depth_m: (H, W) float32 metres, if known.
         labels: (H, W) uint8 ids of `adverse_perception.labels`, if known; they make it better.
         strength: range of strengths, 0 (light) to 1 (heavy).
+        reflected: (h, w, 3) uint8 RGB that a window shows, for "reflection".
 
     Returns:
         (H, W, 3) uint8 RGB, the same geometry, so that labels stay true.
@@ -244,4 +188,4 @@ def degrade(
     if not state.effects:
         return image.copy()
     depth = estimate_depth(image, labels) if depth_m is None else depth_m
-    return render(image, depth, state, labels=labels)
+    return render(image, depth, state, labels=labels, reflected=reflected)
