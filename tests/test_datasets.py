@@ -209,7 +209,7 @@ def test_data_folder_is_the_given_one_else_the_environments(
 def test_data_folder_is_beside_the_checkout_by_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.datasets._BESIDE", tmp_path)
+    monkeypatch.setattr("training.datasets.packs._BESIDE", tmp_path)
     monkeypatch.setenv(DATA_VARIABLE, "")
     assert data_folder() == tmp_path
     monkeypatch.delenv(DATA_VARIABLE)
