@@ -115,7 +115,7 @@ class TestNetwork:
         batch[::2] += 150  # bright ones are of class 1
         optimiser = torch.optim.Adam(network.parameters(), 3e-3)
         losses = []
-        for _ in range(8):
+        for _ in range(14):
             output = network(batch)
             target = torch.zeros(output.shape[0], *output.shape[2:], dtype=torch.long)
             target[::2] = 1

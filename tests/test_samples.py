@@ -33,7 +33,7 @@ def test_resumed_run_is_the_run_that_was_never_stopped(
     run = Run(recipe, tmp_path / "parts", ALONE)
     stream = samples.open_stream(recipe, data)
     steps = train.batches(run, stream.samples, workers=0)
-    first = [run.train_step(run.network.train(), next(steps)) for _ in range(3)]
+    first = [run.train_step(next(steps)) for _ in range(3)]
     run.save()
     torch.manual_seed(99)  # another process would have another state of chance
     rest = run_of(recipe, tmp_path / "parts", data)

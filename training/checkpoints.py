@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from adverse_perception.files import write_aside
-from training.recipes import RECIPES, Augmentation, Recipe, Schedule
+from training.recipes import RECIPES, Augmentation, Recipe, Schedule, Stage
 
 TO_BEGIN = frozenset({"recipe", "average", "step", "score"})
 """What another run, an evaluation or an export needs of a checkpoint."""
@@ -141,14 +141,27 @@ def describe(recipe: Recipe) -> dict[str, Any]:
 def recipe_from(described: Mapping[str, Any]) -> Recipe:
     """The recipe that a checkpoint carries."""
     values = dict(described)
+    values_of_schedule = values.pop("schedule")
     augmentation = dict(values.pop("augmentation"))
     for key in ("scales", "strength"):
         if key in augmentation:
             augmentation[key] = tuple(augmentation[key])
     for key in ("size", "crop", "conditions"):
         values[key] = tuple(values[key])
-    schedule = Schedule(**values.pop("schedule"))
-    return Recipe(**values, schedule=schedule, augmentation=Augmentation(**augmentation))
+    return Recipe(
+        **values,
+        schedule=_schedule_from(values_of_schedule),
+        augmentation=Augmentation(**augmentation),
+    )
+
+
+def _schedule_from(described: Mapping[str, Any]) -> Schedule:
+    values = dict(described)
+    stages = values.pop("stages", None)
+    if stages is None:  # a checkpoint from before there were stages
+        return Schedule(**values)
+    made = tuple(Stage(**{**stage, "trains": tuple(stage["trains"])}) for stage in stages)
+    return Schedule(**{**values, "betas": tuple(values["betas"]), "stages": made})
 
 
 def check_same_network(path: Path, found: Recipe, expected: Recipe) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from torch import nn
 
@@ -44,15 +46,34 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """AdamW with a warm-up and a cosine to zero.
+class Stage:
+    """A part of a training: what is learnt then, and by which loss.
 
     Attributes:
-        steps: optimiser steps.
+        name: the recipe's method knows the loss by it.
+        share: of the run's steps.
+        trains: how the names of the parameters that learn begin; the others stay as they are.
+        rate: highest learning rate, relative to the schedule's.
+    """
+
+    name: str = "all"
+    share: float = 1.0
+    trains: tuple[str, ...] = ("",)
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW, in every stage with a warm-up and a cosine to zero.
+
+    Attributes:
+        steps: optimiser steps of all stages together.
         batch: samples a step and process.
         rate: highest learning rate.
         decay: weight decay.
         average: how much of the averaged weights is kept every step.
+        betas: of AdamW.
+        stages: one after the other.
     """
 
     steps: int
@@ -60,6 +81,15 @@ class Schedule:
     rate: float = 1.5e-3
     decay: float = 0.02
     average: float = 0.997
+    betas: tuple[float, float] = (0.9, 0.999)
+    stages: tuple[Stage, ...] = (Stage(),)
+
+    def at(self, step: int) -> tuple[Stage, int, int]:
+        """The stage that a step belongs to, with the stage's first step and the one after it."""
+        shares = list(accumulate(stage.share for stage in self.stages))
+        ends = [round(self.steps * share / shares[-1]) for share in shares]
+        number = min(bisect_right(ends, step), len(ends) - 1)
+        return self.stages[number], ends[number - 1] if number else 0, ends[number]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from training.checkpoints import (
@@ -23,10 +22,11 @@ from training.checkpoints import (
     recipe_from,
     save,
 )
-from training.losses import class_weights, grouped_cross_entropy
+from training.methods import METHODS
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.encoders import BackboneError, load_backbone
-from training.recipes import Recipe, Schedule
+from training.networks.guide import Guide
+from training.recipes import Recipe, Schedule, Stage
 
 _WARM_UP = 0.05
 
@@ -54,40 +54,38 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    warm_up = max(1, round(_WARM_UP * schedule.steps))
+    """In every stage a linear warm-up, then half a cosine down to zero."""
+    stage, begin, end = schedule.at(step)
+    rate, step, steps = schedule.rate * stage.rate, step - begin, end - begin
+    warm_up = max(1, round(_WARM_UP * steps))
     if step < warm_up:
-        return schedule.rate * (step + 1) / warm_up
-    done = (step - warm_up) / max(1, schedule.steps - warm_up)
-    return schedule.rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
-def loss_of(recipe: Recipe, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """The loss of one batch: of the labels, or of the weather."""
-    outputs = network(batch["image"])
-    if recipe.role == "weather":
-        return cross_entropy(outputs, batch["weather"], label_smoothing=0.05)
-    weights = class_weights(recipe.rare_class_power).to(outputs.device)
-    return grouped_cross_entropy(outputs, batch["labels"], batch["groups"], weights)
+        return rate * (step + 1) / warm_up
+    done = (step - warm_up) / max(1, steps - warm_up)
+    return rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 class Run:
     """A training from its checkpoint to its last step."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, process: Process, compiled: bool = False
+        self,
+        recipe: Recipe,
+        folder: Path,
+        process: Process,
+        *,
+        compiled: bool = False,
+        guide: Guide | None = None,
     ) -> None:
         self.recipe, self.folder, self.process = recipe, folder, process
         torch.manual_seed(recipe.seed)
         self.network = recipe.network().to(process.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedWeights(self.network, recipe.schedule.average)
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), weight_decay=recipe.schedule.decay
-        )
         self.step, self.score = 0, 0.0
         self.learnt_from: tuple[str, ...] = ()
         self._compiled = compiled
+        self._method = METHODS[recipe.role](recipe, guide and guide.to(process.device))
+        self._enter(recipe.schedule.at(0)[0])
 
     @property
     def checkpoint(self) -> Path:
@@ -107,8 +105,9 @@ class Run:
         self.network.load_state_dict(content["network"])
         self.average.network.load_state_dict(content["average"])
         self.average.updates = int(content["updates"])
-        self.optimiser.load_state_dict(content["optimiser"])
         self.step, self.score = int(content["step"]), float(content["score"])
+        self._enter(self.recipe.schedule.at(max(0, self.step - 1))[0])
+        self.optimiser.load_state_dict(content["optimiser"])
         self.learnt_from = learnt_from(content)
 
     def begin_from(self, path: Path) -> None:
@@ -152,7 +151,19 @@ class Run:
         }
         save(self.checkpoint, content)
 
-    def stepper(self) -> nn.Module:
+    def _enter(self, stage: Stage) -> None:
+        """Let the stage's share of the network learn, with an optimiser of its own."""
+        self._stage = stage
+        for name, value in self.network.named_parameters():
+            value.requires_grad_(name.startswith(stage.trains))
+        learning = [value for value in self.network.parameters() if value.requires_grad]
+        schedule = self.recipe.schedule
+        self.optimiser = torch.optim.AdamW(
+            learning, weight_decay=schedule.decay, betas=schedule.betas
+        )
+        self._stepper = self._wrapped()
+
+    def _wrapped(self) -> nn.Module:
         """The network as it is trained: on several processes, compiled, or plain."""
         network = self.network
         if self.process.world > 1:
@@ -161,16 +172,22 @@ class Run:
             network = cast(nn.Module, torch.compile(network))
         return network
 
-    def train_step(self, network: nn.Module, batch: dict[str, Tensor]) -> float:
+    def train_step(self, batch: dict[str, Tensor]) -> float:
         """One step of the optimiser; returns the loss."""
-        device = self.process.device
+        device, schedule = self.process.device, self.recipe.schedule
+        stage = schedule.at(self.step)[0]
+        if stage is not self._stage:  # it builds on the averaged weights of the one before
+            self.network.load_state_dict(self.average.network.state_dict())
+            self._enter(stage)
+        self.network.train()
+        _keep_frozen_statistics(self.network)
         # Dropout is drawn anew for every step, so that a resumed run draws what it would have.
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.step) * 64 + self.process.rank)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.recipe.schedule, self.step)
+            group["lr"] = learning_rate(schedule, self.step)
         batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device)):
-            loss = loss_of(self.recipe, network, batch)
+            loss = self._method.loss(self._stepper, batch, stage.name)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -178,3 +195,10 @@ class Run:
         self.average.update(self.network)
         self.step += 1
         return float(loss.detach())
+
+
+def _keep_frozen_statistics(network: nn.Module) -> None:
+    """What does not learn in a stage must not drift by its batch statistics either."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+            module.eval()

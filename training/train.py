@@ -78,7 +78,6 @@ def train(
     """
     recipe, process = run.recipe, run.process
     run.learnt_from = tuple(dict.fromkeys((*run.learnt_from, *stream.learnt_from)))
-    network = run.stepper().train()
     bar = tqdm(
         batches(run, stream.samples, workers),
         total=recipe.schedule.steps,
@@ -89,7 +88,7 @@ def train(
     )
     losses: list[float] = []
     for batch in bar:
-        losses.append(run.train_step(network, batch))
+        losses.append(run.train_step(batch))
         recent = mean(losses[-_RECENT:])
         bar.set_postfix(loss=f"{recent:.3f}", score=f"{run.score:.3f}", refresh=False)
         due = run.step % save_every == 0 or run.step == recipe.schedule.steps
@@ -175,7 +174,9 @@ def train_as_told(arguments: argparse.Namespace, process: Process) -> None:
     data = data_folder(arguments.data)
     stream = open_stream(recipe, data, arguments.leave_out)
     validation = open_pack(data / "camvid", "val")
-    run = Run(recipe, arguments.out or Path("runs") / recipe.name, process, arguments.compile)
+    run = Run(
+        recipe, arguments.out or Path("runs") / recipe.name, process, compiled=arguments.compile
+    )
     begin(run, arguments)
     try:
         train(run, stream, validation, workers=arguments.workers, save_every=arguments.save_every)

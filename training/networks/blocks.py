@@ -26,8 +26,11 @@ class Normalise(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         # Cast first, transpose after: TensorRT refuses to transpose uint8.
-        planes = image.to(self.mean.dtype).permute(0, 3, 1, 2)
-        scaled: Tensor = (planes - self.mean) / self.std
+        return self.planes(image.to(self.mean.dtype).permute(0, 3, 1, 2))
+
+    def planes(self, image: Tensor) -> Tensor:
+        """The same for a picture that is (N, 3, H, W) float, 0 to 255, and may need gradients."""
+        scaled: Tensor = (image - self.mean) / self.std
         return scaled.contiguous(memory_format=torch.channels_last)
 
 

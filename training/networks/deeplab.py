@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -10,10 +12,22 @@ from training.networks.blocks import Normalise, conv_bn_relu, separable
 from training.networks.encoders import BACKBONES, BackboneError
 
 
+class Features(NamedTuple):
+    """What a segmenter makes of pictures on the way to its answer.
+
+    Shape: logits (N, classes, H/4, W/4); detail (N, D, H/4, W/4), the backbone's low-level map;
+        scales, the pyramid's five branches, each (N, width, H/16, W/16).
+    """
+
+    logits: Tensor
+    detail: Tensor
+    scales: tuple[Tensor, ...]
+
+
 class Aspp(nn.Module):
     """Context at several scales: 1x1, three dilated 3x3 and the mean of the whole picture.
 
-    Shape: in (N, inputs, h, w), out (N, width, h, w).
+    Shape: `scales` takes (N, inputs, h, w); joined, they are (N, width, h, w).
     """
 
     def __init__(self, inputs: int, width: int, rates: tuple[int, ...] = (6, 12, 18)) -> None:
@@ -24,10 +38,15 @@ class Aspp(nn.Module):
         self.pooled = nn.Sequential(nn.Conv2d(inputs, width, 1), nn.ReLU(inplace=True))
         self.project = conv_bn_relu(width * (len(rates) + 2), width, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def scales(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What each branch says, each (N, width, h, w)."""
         whole = self.pooled(x.mean((2, 3), keepdim=True))
         scales = [branch(x) for branch in self.branches]
-        out: Tensor = self.project(torch.cat([*scales, whole.expand_as(scales[0])], 1))
+        return (*scales, whole.expand_as(scales[0]))
+
+    def forward(self, scales: tuple[Tensor, ...]) -> Tensor:
+        """Join the branches."""
+        out: Tensor = self.project(torch.cat(scales, 1))
         return out
 
 
@@ -54,8 +73,12 @@ class DeepLabV3Plus(nn.Module):
         self.classify = nn.Conv2d(width, classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        detail, context = self.backbone(self.normalise(image))
-        detail = self.reduce(detail)
-        context = interpolate(self.aspp(context), size=detail.shape[2:], mode="bilinear")
-        logits: Tensor = self.classify(self.decoder(torch.cat([context, detail], 1)))
-        return logits
+        return self.features(self.normalise(image)).logits
+
+    def features(self, planes: Tensor) -> Features:
+        """The logits with what they rest on; planes (N, 3, H, W) as `Normalise` makes them."""
+        detail, context = self.backbone(planes)
+        scales = self.aspp.scales(context)
+        context = interpolate(self.aspp(scales), size=detail.shape[2:], mode="bilinear")
+        joined = torch.cat([context, self.reduce(detail)], 1)
+        return Features(self.classify(self.decoder(joined)), detail, scales)

@@ -1,0 +1,36 @@
+"""A frozen segmenter that guides restoration: it says what a picture means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from training.networks.deeplab import DeepLabV3Plus, Features
+
+
+class Guide(nn.Module):
+    """A segmenter that never learns (Guo et al. 2020, section 3.4; Xia et al. 2019).
+
+    Shape: in (N, 3, H, W) float RGB, 0 to 1; clamped, as the vehicle's pictures are.
+
+    Args:
+        segmenter: trained on clean pictures.
+    """
+
+    def __init__(self, segmenter: DeepLabV3Plus) -> None:
+        super().__init__()
+        self.segmenter = segmenter.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Guide:
+        """Stays as it is: its statistics are part of what it has learnt."""
+        return super().train(False)
+
+    def forward(self, image: Tensor) -> Features:
+        planes = self.segmenter.normalise.planes(image.clamp(0, 1) * 255)
+        return self.segmenter.features(planes)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Features:
+        """See `forward`; said here for the type checker."""
+        features: Features = super().__call__(*args, **kwargs)
+        return features
