@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adverse_perception import transport
@@ -88,13 +88,21 @@ class Camera:
             self._complain(self.name, cause, text)
         return status
 
-    def label(self, arrival: Arrival, config: NodeConfig) -> Labelled | None:
-        """Label a picture message; None when it cannot be, for a reason that is counted."""
+    def label(
+        self, arrival: Arrival, config: NodeConfig, *, restore: bool = False
+    ) -> Labelled | None:
+        """Label a picture message; None when it cannot be, for a reason that is counted.
+
+        Args:
+            arrival: the message.
+            config: the configuration that holds now.
+            restore: somebody looks at the restored picture.
+        """
         begun_s = time.perf_counter()
         if self._comes_late(arrival.message, config.late_frame_s):
             return None
         try:
-            frame = self._decode(arrival.message, self.name)
+            frame = replace(self._decode(arrival.message, self.name), restore=restore)
             decoded_s = time.perf_counter()
             segmentation = self._process(frame)
         except MessageError as error:

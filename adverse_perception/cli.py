@@ -50,6 +50,7 @@ Label pictures, folders of pictures and videos.
 Writes, under the names of the inputs:
   DIR/labels/NAME.png    one channel, class ids (255 = unlabelled), size of the picture
   DIR/overlay/NAME.jpg   the picture under the colours of its labels
+  DIR/restored/NAME.jpg  the picture without the weather, where its route restores
   DIR/report.json        frames, routes, latency, mIoU where there are true labels, machine
 
 The weather is decided for each still picture by itself, and over time in a video. True labels
@@ -68,7 +69,8 @@ Label every frame of a rosbag2 bag (mcap or sqlite3), in order, without ROS.
 Each frame goes through the pipeline the node uses, none is dropped for time, so two runs give
 the same labels. Writes:
   DIR/labelled/      a bag for RViz, Foxglove and `ros2 bag play`, with, for each camera,
-                     labels (mono8), overlay, condition and label_info_json
+                     labels (mono8), overlay, condition and label_info_json;
+                     with --restored also the pictures without the weather
   DIR/report.json    frames read, labelled and dropped by cause, routes, latency by stage,
                      mIoU where the bag holds true labels, machine
 """
@@ -175,7 +177,12 @@ def _add_replay(parts: Subparsers[argparse.ArgumentParser]) -> None:
         help="topic of the true labels, mono8 (default: <camera>/labels_truth where it is)",
     )
     asked.add_argument(
-        "--jpeg", action="store_true", help="overlays as JPEG: a tenth of the space, lossy"
+        "--jpeg", action="store_true", help="drawings as JPEG: a tenth of the space, lossy"
+    )
+    asked.add_argument(
+        "--restored",
+        action="store_true",
+        help="also the picture without the weather, on routes that restore; takes time",
     )
     asked.add_argument(
         "--originals", action="store_true", help="copy the camera's pictures into the bag"

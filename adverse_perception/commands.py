@@ -40,7 +40,7 @@ class Outcome:
 def segment(asked: argparse.Namespace) -> Outcome:
     """`segment`: label pictures, folders of pictures, videos."""
     source = Inputs(asked.inputs)
-    run = _run(source, asked)
+    run = _run(source, asked, restore=True)
     report = replaying.segment(run, _progress(run, len(run)), asked.out)
     report.write(asked.out / replaying.REPORT)
     return Outcome(_told(report.record(), asked.out), _lost(run.drops))
@@ -48,7 +48,8 @@ def segment(asked: argparse.Namespace) -> Outcome:
 
 def replay(asked: argparse.Namespace) -> Outcome:
     """`replay`: label every frame of a bag."""
-    run = _run(Bag(asked.bag, asked.topic, asked.truth_topic), asked)
+    bag = Bag(asked.bag, asked.topic, asked.truth_topic)
+    run = _run(bag, asked, restore=asked.restored)
     report = replaying.replay(
         run, _progress(run, len(run)), asked.out, jpeg=asked.jpeg, originals=asked.originals
     )
@@ -135,13 +136,13 @@ def _renamed(frame: SourceFrame, name: str, camera: str) -> SourceFrame:
     return SourceFrame(frame.image, frame.stamp_ns, name, frame.labels, camera)
 
 
-def _run(source: Source, asked: argparse.Namespace) -> replaying.LabellingRun:
+def _run(source: Source, asked: argparse.Namespace, restore: bool) -> replaying.LabellingRun:
     names = {knob.name for knob in knobs(PipelineConfig)}
     config = configured(
         PipelineConfig, {name: value for name, value in vars(asked).items() if name in names}
     )
     engines = Engines.load(config)
-    return replaying.LabellingRun(source, lambda: engines.pipeline(config))
+    return replaying.LabellingRun(source, lambda: engines.pipeline(config), restore=restore)
 
 
 def _files(asked: argparse.Namespace) -> list[Path]:

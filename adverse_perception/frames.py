@@ -30,11 +30,13 @@ class Frame:
         image: (H, W, 3) uint8 RGB. May be a read-only view of a message's buffer.
         stamp_ns: acquisition time in nanoseconds, from the message header.
         camera: name of the camera it came from.
+        restore: somebody looks at the picture without its weather; routes that can, make it.
     """
 
     image: UInt8Array
     stamp_ns: int = 0
     camera: str = "camera"
+    restore: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class Segmentation:
         confidence: (H, W) uint8, probability of the label times 255.
         condition: the weather and its scores.
         engine: name of the engine that labelled the frame.
-        restored: (H, W, 3) uint8 RGB without the weather, where the route restores.
+        restored: (H, W, 3) uint8 RGB without the weather, as large as the frame; None where the
+            route does not restore or the frame does not ask for it.
         timing_ms: duration of each stage by name (`classify`, `infer`, `label`, ...).
     """
 

@@ -15,10 +15,13 @@ from adverse_perception.inference import (
     engine_files,
     load_engine,
 )
-from adverse_perception.segmenters import EngineSegmenter, Segmenter
+from adverse_perception.segmenters import EngineSegmenter, JointSegmenter, Segmenter
 from adverse_perception.weather import WeatherClassifier, certain
 
-_SEGMENTERS: dict[str, Callable[[Engine], Segmenter]] = {"segmentation": EngineSegmenter}
+_SEGMENTERS: dict[str, Callable[[Engine], Segmenter]] = {
+    "segmentation": EngineSegmenter,
+    "joint": JointSegmenter,
+}
 """Role of an engine -> the route it makes; engines of other roles are left alone."""
 
 

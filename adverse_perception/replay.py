@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adverse_perception.annotations import condition_json, label_info_json
@@ -37,6 +37,11 @@ class Labelled:
         picture = overlay(self.source.image, self.segmentation.labels)
         return write_text(picture, caption(self.segmentation.condition))
 
+    def drawings(self) -> dict[str, UInt8Array]:
+        """Pictures to look at by name, (H, W, 3) uint8 RGB: overlay; restored, where it is."""
+        restored = self.segmentation.restored
+        return {"overlay": self.overlay()} | ({} if restored is None else {"restored": restored})
+
 
 class LabellingRun:
     """Labels the frames of one recording and keeps the account of it.
@@ -46,12 +51,15 @@ class LabellingRun:
     fresh one each.
     """
 
-    def __init__(self, source: Source, open_pipeline: OpenPipeline) -> None:
-        """Label `source` with pipelines made by `open_pipeline`."""
+    def __init__(
+        self, source: Source, open_pipeline: OpenPipeline, *, restore: bool = False
+    ) -> None:
+        """Label `source` with pipelines made by `open_pipeline`; `restore` pictures on the way."""
         self.report = Report(source.name)
         self.drops = Drops()
         self._source = source
         self._open_pipeline = open_pipeline
+        self._restore = restore
         self._pipelines: dict[str, Pipeline] = {}
         self._failures: dict[str, tuple[int, str]] = {}
         self._digest = hashlib.sha256()
@@ -70,7 +78,7 @@ class LabellingRun:
     def _label(self, frame: SourceFrame) -> Labelled | None:
         pipeline = self._pipeline(frame.camera)
         try:
-            segmentation = pipeline.process(frame.frame)
+            segmentation = pipeline.process(replace(frame.frame, restore=self._restore))
         except PipelineError as error:
             self.drops.add("engine", f"{frame.name}: {error}")
             return None
@@ -116,6 +124,8 @@ class LabellingRun:
 def segment(run: LabellingRun, frames: Iterable[Labelled], out: Path) -> Report:
     """Write label pictures (`out/labels/NAME.png`) and overlays (`out/overlay/NAME.jpg`).
 
+    Pictures that a route restored go to `out/restored/NAME.jpg`.
+
     Args:
         run: the run, for its report.
         frames: the run itself, or something that follows its progress.
@@ -128,7 +138,8 @@ def segment(run: LabellingRun, frames: Iterable[Labelled], out: Path) -> Report:
     for labelled in frames:
         name = labelled.source.name
         write_labels(out / "labels" / f"{name}.png", labelled.segmentation.labels)
-        write_picture(out / "overlay" / f"{name}.jpg", labelled.overlay())
+        for kind, picture in labelled.drawings().items():
+            write_picture(out / kind / f"{name}.jpg", picture)
     return run.report
 
 
@@ -146,7 +157,7 @@ def replay(
         run: a run over a `Bag`, for its report.
         frames: the run itself, or something that follows its progress.
         out: folder to write to.
-        jpeg: overlays as CompressedImage (small, lossy) instead of Image.
+        jpeg: overlays and restored pictures as CompressedImage (small, lossy) instead of Image.
         originals: copy the camera's messages into the bag.
 
     Raises:
@@ -174,10 +185,11 @@ def _write_classes(bag: BagWriter, source: SourceFrame) -> None:
 def _write_labelled(bag: BagWriter, labelled: Labelled, jpeg: bool) -> None:
     source, segmentation = labelled.source, labelled.segmentation
     bag.image(f"/{source.camera}/labels", segmentation.labels, source)
-    if jpeg:
-        bag.jpeg(f"/{source.camera}/overlay/compressed", labelled.overlay(), source)
-    else:
-        bag.image(f"/{source.camera}/overlay", labelled.overlay(), source)
+    for name, picture in labelled.drawings().items():
+        if jpeg:
+            bag.jpeg(f"/{source.camera}/{name}/compressed", picture, source)
+        else:
+            bag.image(f"/{source.camera}/{name}", picture, source)
     # without its durations, which differ from run to run: the same bag in gives the same bag out
     said = condition_json(segmentation, {}, bag.header(source))
     bag.text(f"/{source.camera}/condition", said, source.logged_ns)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from adverse_perception import kernels
 from adverse_perception.frames import Condition, Frame, Segmentation, UInt8Array
@@ -39,40 +42,71 @@ class Segmenter(Protocol):
         ...
 
 
+_LABELS, _LABELS_AND_PICTURE = ("logits",), ("logits", "restored")
+
+
 class EngineSegmenter:
     """Every frame by itself through one engine."""
 
     def __init__(self, engine: Engine) -> None:
-        """Use an engine of role "segmentation"; it may be shared."""
+        """Use an engine that gives logits; it may be shared."""
         self.name = engine.name
         self._engine = engine
 
     def segment(self, frame: Frame, condition: Condition) -> Segmentation:
         """See `Segmenter.segment`."""
-        height, width = frame.image.shape[:2]
-        started = perf_counter()
-        picture = to_working_size(frame.image, self._engine.metadata)
-        resized = perf_counter()
-        logits = self._engine.run(picture)["logits"]
-        inferred = perf_counter()
-        if not np.isfinite(logits).all():
-            raise EngineError(f"engine {self.name}: expected finite logits, found nan or infinity")
-        labels, confidence = kernels.label(logits, height, width)
-        labelled = perf_counter()
-        return Segmentation(
-            labels,
-            confidence,
-            condition,
-            self.name,
-            timing_ms={
-                "resize": (resized - started) * 1e3,
-                "infer": (inferred - resized) * 1e3,
-                "label": (labelled - inferred) * 1e3,
-            },
-        )
+        return _labelled(self._engine, frame, condition, _LABELS)[0]
 
     def forget(self) -> None:
         """Nothing is remembered."""
+
+
+class JointSegmenter:
+    """Every frame by itself through one engine, which labels it and takes the weather off it.
+
+    Its second half runs only for frames that ask to be restored.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """Use an engine of role "joint"; it may be shared."""
+        self.name = engine.name
+        self._engine = engine
+
+    def segment(self, frame: Frame, condition: Condition) -> Segmentation:
+        """See `Segmenter.segment`."""
+        wanted = _LABELS_AND_PICTURE if frame.restore else _LABELS
+        segmentation, outputs = _labelled(self._engine, frame, condition, wanted)
+        if not frame.restore:
+            return segmentation
+        started = perf_counter()
+        restored = _resized(outputs["restored"], *frame.image.shape[:2])
+        timing = {**segmentation.timing_ms, "restore": (perf_counter() - started) * 1e3}
+        return replace(segmentation, restored=restored, timing_ms=timing)
+
+    def forget(self) -> None:
+        """Nothing is remembered."""
+
+
+def _labelled(
+    engine: Engine, frame: Frame, condition: Condition, wanted: tuple[str, ...]
+) -> tuple[Segmentation, Mapping[str, NDArray[Any]]]:
+    """The labels of a frame, and the wanted outputs of the engine they come from."""
+    height, width = frame.image.shape[:2]
+    started = perf_counter()
+    picture = to_working_size(frame.image, engine.metadata)
+    resized = perf_counter()
+    outputs = engine.run(picture, wanted)
+    inferred = perf_counter()
+    if not np.isfinite(outputs["logits"]).all():
+        raise EngineError(f"engine {engine.name}: expected finite logits, found nan or infinity")
+    labels, confidence = kernels.label(outputs["logits"], height, width)
+    timing_ms = {
+        "resize": (resized - started) * 1e3,
+        "infer": (inferred - resized) * 1e3,
+        "label": (perf_counter() - inferred) * 1e3,
+    }
+    said = Segmentation(labels, confidence, condition, engine.name, timing_ms=timing_ms)
+    return said, outputs
 
 
 def working_size(height: int, width: int, metadata: EngineMetadata) -> tuple[int, int]:
@@ -94,11 +128,15 @@ def to_working_size(image: UInt8Array, metadata: EngineMetadata) -> UInt8Array:
     Returns:
         (h, w, 3) uint8 RGB of `working_size`; the picture itself where it fits already.
     """
-    found = image.shape[:2]
-    height, width = working_size(found[0], found[1], metadata)
-    if found == (height, width):
+    height, width = image.shape[:2]
+    return _resized(image, *working_size(height, width, metadata))
+
+
+def _resized(image: UInt8Array, height: int, width: int) -> UInt8Array:
+    """The picture at another size: averaged where it shrinks, interpolated where it grows."""
+    if image.shape[:2] == (height, width):
         return image
-    shrinks = height * width < found[0] * found[1]
+    shrinks = height * width < image.shape[0] * image.shape[1]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
 

@@ -41,6 +41,10 @@ class Topics:
         """Take the camera's newest sensor_msgs/CameraInfo; it goes out again with each frame."""
         self._camera_info = message
 
+    def heard(self, name: str) -> bool:
+        """Somebody listens to the topic."""
+        return bool(self.publishers[name].get_subscription_count())
+
     def publish_labels(self, header: Any, labelled: Labelled) -> None:
         """Publish what others wait for, at once."""
         self._publish_picture("labels", header, labelled.segmentation.labels)
@@ -62,7 +66,7 @@ class Topics:
             "overlay": lambda: _captioned_overlay(labelled, opacity),
         }
         for name, draw in drawings.items():
-            if self.publishers[name].get_subscription_count():
+            if self.heard(name):
                 self._publish_picture(name, header, draw())
 
     def publish_label_info(self) -> None:

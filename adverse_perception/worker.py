@@ -78,7 +78,7 @@ class Worker:
 
     def _label(self, name: str, arrival: Arrival) -> None:
         camera, topics, config = self._cameras[name], self._topics[name], self._surface.config()
-        labelled = camera.label(arrival, config)
+        labelled = camera.label(arrival, config, restore=topics.heard("restored"))
         if labelled is None:
             return
         header = arrival.message.header

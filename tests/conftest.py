@@ -40,12 +40,13 @@ def _save(
     nodes: Sequence[onnx.NodeProto],
     weights: dict[str, np.ndarray],
     output: tuple[str, Sequence[int | str]],
+    more: Sequence[onnx.ValueInfoProto] = (),
 ) -> None:
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "H", "W", 3])],
-        [helper.make_tensor_value_info(output[0], TensorProto.FLOAT, output[1])],
+        [helper.make_tensor_value_info(output[0], TensorProto.FLOAT, output[1]), *more],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -71,6 +72,17 @@ def write_segmentation_engine(
 
     Different seeds give different labels, so a test can tell which engine ran.
     """
+    nodes, kept = _labelling(seed, classes)
+    _save(path, nodes, kept, ("logits", [1, len(classes), "h", "w"]))
+    _describe(path, "segmentation", conditions, classes, size)
+    return path
+
+
+def _labelling(
+    seed: int, classes: Sequence[str]
+) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    """Nodes and weights from `image` to `logits`."""
+    weights = class_weights(seed, len(classes))
     nodes = [
         helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["float", "scale"], ["scaled"]),
@@ -80,18 +92,46 @@ def write_segmentation_engine(
         ),
         helper.make_node("Conv", ["small", "weight", "bias"], ["logits"]),
     ]
-    weights = class_weights(seed, len(classes))
-    _save(
-        path,
-        nodes,
-        {
-            "scale": np.float32(1 / 255).reshape(1),
-            "weight": weights[:, :, None, None],
-            "bias": -weights.mean(axis=1) * np.float32(1.5),
-        },
-        ("logits", [1, len(classes), "h", "w"]),
-    )
-    _describe(path, "segmentation", conditions, classes, size)
+    return nodes, {
+        "scale": np.float32(1 / 255).reshape(1),
+        "weight": weights[:, :, None, None],
+        "bias": -weights.mean(axis=1) * np.float32(1.5),
+    }
+
+
+def write_joint_engine(
+    path: Path,
+    conditions: Sequence[str] = ("rain", "fog"),
+    *,
+    seed: int = 2,
+    size: tuple[int, int] = (96, 128),
+    restored: tuple[int, Sequence[int | str]] = (TensorProto.UINT8, (1, "H", "W", 3)),
+    shrink: int = 1,
+) -> Path:
+    """Write an engine that labels as a tiny one does and "restores" a picture to its negative.
+
+    Restoring takes many times as long as labelling, so that a test can tell if it was done.
+    `restored` is the type and shape the second output has; `shrink` makes it smaller than that.
+    """
+    nodes, weights = _labelling(seed, CLASS_NAMES)
+    last = "planes"
+    for layer, (makes, reads) in enumerate([(24, 3), (24, 24), (24, 24), (3, 24)]):
+        weights[f"idle{layer}"] = np.zeros((makes, reads, 5, 5), np.float32)
+        reading, last = [last, f"idle{layer}"], f"deep{layer}"
+        nodes.append(helper.make_node("Conv", reading, [last], pads=[2, 2, 2, 2]))
+    nodes += [
+        helper.make_node("Transpose", [last], ["nothing"], perm=[0, 2, 3, 1]),
+        helper.make_node("Sub", ["white", "float"], ["negative"]),
+        helper.make_node("Add", ["negative", "nothing"], ["whole"]),
+        helper.make_node("Slice", ["whole", "begin", "end", "sides", "step"], ["sliced"]),
+        helper.make_node("Cast", ["sliced"], ["restored"], to=restored[0]),
+    ]
+    numbers = {"begin": (0, 0), "end": (9999, 9999), "sides": (1, 2), "step": (shrink, shrink)}
+    weights |= {name: np.array(values, np.int64) for name, values in numbers.items()}
+    weights["white"] = np.float32(255).reshape(1)
+    picture = helper.make_tensor_value_info("restored", *restored)
+    _save(path, nodes, weights, ("logits", [1, len(CLASS_NAMES), "h", "w"]), [picture])
+    _describe(path, "joint", conditions, CLASS_NAMES, size)
     return path
 
 

@@ -33,10 +33,10 @@ class Failing:
         self.factor = 1.0
         self._engine = engine
 
-    def run(self, image: UInt8Array) -> Mapping[str, Float32Array]:
+    def run(self, image: UInt8Array, outputs: tuple[str, ...] = ()) -> Mapping[str, Float32Array]:
         if self.error:
             raise self.error
-        results = self._engine.run(image)
+        results = self._engine.run(image, outputs)
         return {name: values * np.float32(self.factor) for name, values in results.items()}
 
 

@@ -30,7 +30,7 @@ class NetworkEngine:
         self._device = next(network.parameters()).device
 
     @torch.no_grad()
-    def run(self, image: UInt8Array) -> Mapping[str, Float32Array]:
+    def run(self, image: UInt8Array, outputs: tuple[str, ...] = ()) -> Mapping[str, Float32Array]:
         """See `Engine.run`."""
         batch = torch.from_numpy(np.ascontiguousarray(image))[None].to(self._device)
         output = self._network(batch)[0].float().cpu().numpy()

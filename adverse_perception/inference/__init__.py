@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adverse_perception.inference.engine import Engine
+from adverse_perception.inference.engine import Engine, output_sets
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.loading import engine_files, engines_folder, load_engine
 from adverse_perception.inference.metadata import (
@@ -22,6 +22,7 @@ __all__ = [
     "engine_files",
     "engines_folder",
     "load_engine",
+    "output_sets",
     "read_metadata",
     "write_metadata",
 ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
-from adverse_perception.frames import Float32Array, UInt8Array
+from numpy.typing import NDArray
+
+from adverse_perception.frames import UInt8Array
 from adverse_perception.inference.metadata import EngineMetadata
 
 INPUT = "image"
@@ -15,7 +17,13 @@ ROLE_OUTPUTS: dict[str, tuple[str, ...]] = {
     "segmentation": ("logits",),
     "joint": ("logits", "restored"),
 }
-"""Role of an engine -> names of the outputs it must have."""
+"""Role of an engine -> names of the outputs it must have, the one that every frame needs first."""
+
+
+def output_sets(role: str) -> tuple[tuple[str, ...], ...]:
+    """Sets of outputs that get a graph of their own: all of them, and the first alone."""
+    outputs = ROLE_OUTPUTS[role]
+    return tuple(dict.fromkeys((outputs, outputs[:1])))
 
 
 class Engine(Protocol):
@@ -31,17 +39,19 @@ class Engine(Protocol):
         """What diagnostics and reports call it."""
         ...
 
-    def run(self, image: UInt8Array) -> Mapping[str, Float32Array]:
+    def run(self, image: UInt8Array, outputs: tuple[str, ...] = ()) -> Mapping[str, NDArray[Any]]:
         """Run the network on one picture.
 
         Args:
             image: (H, W, 3) uint8 RGB; H and W multiples of 8 for segmentation.
+            outputs: what is wanted; empty = every output of the role. What only the others need
+                is not computed.
 
         Returns:
-            Every output by name without the batch axis: `logits` (K, H/4, W/4) float32, or
-            `scores` (4,) float32 in the order of `Weather`.
+            The wanted outputs by name without the batch axis: `logits` (K, H/4, W/4) float32,
+            `restored` (H, W, 3) uint8 RGB, or `scores` (4,) float32 in the order of `Weather`.
 
         Raises:
-            EngineError: the runtime failed.
+            EngineError: the runtime failed, or an output has not the shape of the picture.
         """
         ...

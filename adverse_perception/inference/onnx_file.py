@@ -11,7 +11,7 @@ from pathlib import Path
 
 from adverse_perception.inference.errors import EngineError
 
-_GRAPH, _PROPERTIES = 7, 14  # field numbers of onnx.ModelProto
+GRAPH, _PROPERTIES = 7, 14  # field numbers of onnx.ModelProto
 _VARINT, _LENGTH = 0, 2  # protobuf wire types
 _FIXED_BYTES = {1: 8, 5: 4}  # the other wire types in use, and their sizes
 
@@ -43,8 +43,8 @@ def open_content(content: bytes, path: Path) -> tuple[bytes, dict[str, str]]:
     """
     graph = b""
     properties = {}
-    for number, _, body, end in _fields(content, path):
-        if number == _GRAPH:
+    for number, _, body, end in fields(content, path):
+        if number == GRAPH:
             graph = content[body:end]
         elif number == _PROPERTIES:
             key, value = _entry(content[body:end], path)
@@ -58,21 +58,29 @@ def with_property(content: bytes, key: str, value: str, path: Path) -> bytes:
     """The file with one property set, everything else byte for byte as it was."""
     kept = b"".join(
         content[start:end]
-        for number, start, body, end in _fields(content, path)
+        for number, start, body, end in fields(content, path)
         if number != _PROPERTIES or _entry(content[body:end], path)[0] != key
     )
-    return kept + _packed(_PROPERTIES, _packed(1, key.encode()) + _packed(2, value.encode()))
+    return kept + packed(_PROPERTIES, packed(1, key.encode()) + packed(2, value.encode()))
 
 
 def _entry(content: bytes, path: Path) -> tuple[str, str]:
     """Key and value of one property."""
-    parts = {number: content[body:end] for number, _, body, end in _fields(content, path)}
+    parts = {number: content[body:end] for number, _, body, end in fields(content, path)}
     key, value = (parts.get(part, b"").decode(errors="replace") for part in (1, 2))
     return key, value
 
 
-def _fields(content: bytes, path: Path) -> Iterator[tuple[int, int, int, int]]:
-    """Number, start, start of the body and end of every top-level field of a message."""
+def fields(content: bytes, path: Path) -> Iterator[tuple[int, int, int, int]]:
+    """Number, start, start of the body and end of every top-level field of a message.
+
+    Args:
+        content: a protobuf message.
+        path: what errors call the file.
+
+    Raises:
+        EngineError: it is no whole message.
+    """
     position = 0
     while position < len(content):
         start = position
@@ -106,8 +114,8 @@ def _varint(content: bytes, position: int, path: Path) -> tuple[int, int]:
     raise _broken(path)
 
 
-def _packed(number: int, body: bytes) -> bytes:
-    """One length-delimited field."""
+def packed(number: int, body: bytes) -> bytes:
+    """One length-delimited field: its number, its size, its body."""
     head = bytes([number << 3 | _LENGTH])
     size = len(body)
     while size >= 0x80:

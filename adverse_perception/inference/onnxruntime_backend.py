@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from adverse_perception.frames import Float32Array, UInt8Array
-from adverse_perception.inference.engine import INPUT, ROLE_OUTPUTS
+from adverse_perception.frames import UInt8Array
+from adverse_perception.inference.engine import INPUT, ROLE_OUTPUTS, output_sets
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.metadata import EngineMetadata
-from adverse_perception.inference.signature import check_signature
+from adverse_perception.inference.pruning import pruned
+from adverse_perception.inference.signature import check_results, check_signature
 
 try:
     import onnxruntime
@@ -25,7 +28,10 @@ _QUIET = 3  # errors only
 
 
 class OnnxRuntimeEngine:
-    """One network in one ONNX Runtime session."""
+    """One network in ONNX Runtime sessions: a whole one, and a smaller one for its first output.
+
+    Both are made at once: a listener who comes in mid-drive does not hold up a frame.
+    """
 
     def __init__(
         self, content: bytes, metadata: EngineMetadata, path: Path, threads: int = 1
@@ -33,30 +39,41 @@ class OnnxRuntimeEngine:
         self.metadata = metadata
         self.name = metadata.name
         self._outputs = ROLE_OUTPUTS[metadata.role]
-        try:
-            self._session = onnxruntime.InferenceSession(
-                content, _options(threads), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # its exceptions have no common base class but this
-            raise EngineError(
-                f"{path}: expected a network ONNX Runtime {onnxruntime.__version__} can run,"
-                f" found: {error}; export it again"
-            ) from error
+        whole = _open(content, path, threads)
         check_signature(
             path,
             metadata,
-            {i.name: (i.type, i.shape) for i in self._session.get_inputs()},
-            {o.name: (o.type, o.shape) for o in self._session.get_outputs()},
+            {i.name: (i.type, i.shape) for i in whole.get_inputs()},
+            {o.name: (o.type, o.shape) for o in whole.get_outputs()},
         )
+        self._sessions = {self._outputs: whole}
+        for outputs in output_sets(metadata.role)[1:]:
+            self._sessions[outputs] = _open(pruned(content, outputs, path), path, threads)
 
-    def run(self, image: UInt8Array) -> Mapping[str, Float32Array]:
+    def run(self, image: UInt8Array, outputs: tuple[str, ...] = ()) -> Mapping[str, NDArray[Any]]:
         """See `Engine.run`."""
+        wanted = outputs or self._outputs
+        session = self._sessions.get(wanted, self._sessions[self._outputs])
         batch = np.ascontiguousarray(image)[np.newaxis]
         try:
-            results = self._session.run(self._outputs, {INPUT: batch})
+            found = session.run(wanted, {INPUT: batch})
         except Exception as error:
             raise EngineError(f"engine {self.name} failed on {image.shape}: {error}") from error
-        return {name: out[0] for name, out in zip(self._outputs, results, strict=True)}
+        results = {name: out[0] for name, out in zip(wanted, found, strict=True)}
+        check_results(self.name, image, results)
+        return results
+
+
+def _open(content: bytes, path: Path, threads: int) -> onnxruntime.InferenceSession:
+    try:
+        return onnxruntime.InferenceSession(
+            content, _options(threads), providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its exceptions have no common base class but this
+        raise EngineError(
+            f"{path}: expected a network ONNX Runtime {onnxruntime.__version__} can run,"
+            f" found: {error}; export it again"
+        ) from error
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:

@@ -6,14 +6,17 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from adverse_perception.frames import Float32Array, UInt8Array
-from adverse_perception.inference.engine import INPUT, ROLE_OUTPUTS
+from adverse_perception.frames import UInt8Array
+from adverse_perception.inference.engine import INPUT, ROLE_OUTPUTS, output_sets
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.metadata import EngineMetadata
-from adverse_perception.inference.signature import check_signature
+from adverse_perception.inference.pruning import pruned
+from adverse_perception.inference.signature import check_results, check_signature
 
 try:
     import openvino
@@ -23,12 +26,12 @@ except ImportError as error:
         " install it with: pip install openvino, or set backend to onnxruntime"
     ) from error
 
-_SIZES_KEPT = 4
-"""Input sizes whose compiled network is kept."""
+_KEPT = 8
+"""Compiled networks kept, one for each input size and set of outputs."""
 
 
 class OpenVinoEngine:
-    """One network, compiled for every picture size it meets."""
+    """One network, compiled for every picture size and set of outputs it is asked for."""
 
     def __init__(
         self,
@@ -44,9 +47,9 @@ class OpenVinoEngine:
         self._outputs = ROLE_OUTPUTS[metadata.role]
         self._core = openvino.Core()
         self._settings = self._pinned(threads, precision)
-        self._requests: OrderedDict[tuple[int, ...], openvino.InferRequest] = OrderedDict()
+        self._requests: OrderedDict[tuple[Any, ...], openvino.InferRequest] = OrderedDict()
         self._lock = Lock()  # an infer request is one buffer: one frame at a time
-        self._content = content
+        self._contents = {self._outputs: content}
         try:
             model = self._core.read_model(content)
         except Exception as error:  # its exceptions have no common base class but this
@@ -55,30 +58,41 @@ class OpenVinoEngine:
                 f" found: {error}; export it again"
             ) from error
         check_signature(path, metadata, _tensors(model.inputs), _tensors(model.outputs))
-        # Compiled now rather than at the first frame, for the size most cameras end up at.
-        self._request((metadata.input_height, metadata.input_width, 3))
+        for outputs in output_sets(metadata.role)[1:]:
+            self._contents[outputs] = pruned(content, outputs, path)
+        # Compiled now rather than at the first frame, for what most cameras end up at.
+        self._request(self._outputs[:1], (metadata.input_height, metadata.input_width, 3))
 
-    def run(self, image: UInt8Array) -> Mapping[str, Float32Array]:
+    def run(self, image: UInt8Array, outputs: tuple[str, ...] = ()) -> Mapping[str, NDArray[Any]]:
         """See `Engine.run`."""
+        wanted = outputs or self._outputs
         try:
             with self._lock:
-                request = self._request(image.shape)
-                results = request.infer({INPUT: np.ascontiguousarray(image)[np.newaxis]})
-                return {name: np.array(results[name][0], np.float32) for name in self._outputs}
+                request = self._request(wanted, image.shape)
+                found = request.infer({INPUT: np.ascontiguousarray(image)[np.newaxis]})
+                results = {name: np.array(found[name][0]) for name in wanted}
         except Exception as error:
             raise EngineError(f"engine {self.name} failed on {image.shape}: {error}") from error
+        check_results(self.name, image, results)
+        return results
 
-    def _request(self, shape: tuple[int, ...]) -> openvino.InferRequest:
-        """The network for one size; static shapes are faster, compiling takes a second."""
-        if shape not in self._requests:
-            model = self._core.read_model(self._content)
+    def _request(self, outputs: tuple[str, ...], shape: tuple[int, ...]) -> openvino.InferRequest:
+        """The network for some outputs and one size; compiling it takes a second.
+
+        Static shapes are faster.
+        """
+        key = (outputs, *shape)
+        if key not in self._requests:
+            model = self._core.read_model(
+                self._contents.get(outputs, self._contents[self._outputs])
+            )
             model.reshape({INPUT: [1, *shape]})
             compiled = self._core.compile_model(model, "CPU", self._settings)
-            self._requests[shape] = compiled.create_infer_request()
-            if len(self._requests) > _SIZES_KEPT:
+            self._requests[key] = compiled.create_infer_request()
+            if len(self._requests) > _KEPT:
                 self._requests.popitem(last=False)
-        self._requests.move_to_end(shape)
-        return self._requests[shape]
+        self._requests.move_to_end(key)
+        return self._requests[key]
 
     def _pinned(self, threads: int, precision: str | None) -> dict[str, str | int | bool]:
         """Settings that OpenVINO would otherwise guess, and differently on every machine."""
@@ -96,7 +110,7 @@ def _tensors(ports: list[openvino.Output]) -> dict[str, tuple[str, list[int | st
     """Type and shape of every port by name, as `check_signature` wants them."""
     return {
         port.any_name: (
-            {"u8": "uint8"}.get(port.element_type.get_type_name(), "other"),
+            {"u8": "uint8"}.get(found := port.element_type.get_type_name(), found),
             [size.get_length() if size.is_static else "?" for size in port.partial_shape],
         )
         for port in ports

@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
+from adverse_perception.frames import UInt8Array
 from adverse_perception.inference.engine import INPUT, ROLE_OUTPUTS
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.metadata import EngineMetadata
 
+RESTORED = "restored"
 Tensors = Mapping[str, tuple[str, Sequence[Any]]]
 """Name of a tensor -> its type's name and its shape; unknown sizes are no integers."""
 
@@ -36,6 +40,26 @@ def check_signature(
                 f" found {sorted(outputs)}; export it again with training/export.py"
             )
     _check_channels(path, metadata, outputs[ROLE_OUTPUTS[metadata.role][0]][1])
+    _check_picture(path, outputs.get(RESTORED))
+
+
+def check_results(name: str, image: UInt8Array, results: Mapping[str, NDArray[Any]]) -> None:
+    """Compare what an engine made of a picture with the picture.
+
+    Args:
+        name: what the engine is called.
+        image: (H, W, 3) uint8.
+        results: its outputs by name, without the batch axis.
+
+    Raises:
+        EngineError: the restored picture is not as large as the picture.
+    """
+    found = results.get(RESTORED, image)
+    if found.shape != image.shape:
+        raise EngineError(
+            f"engine {name}: expected {RESTORED!r} of shape {image.shape}, as its input,"
+            f" found {found.shape}; export it again"
+        )
 
 
 def _rank_fits(shape: Sequence[Any]) -> bool:
@@ -48,4 +72,12 @@ def _check_channels(path: Path, metadata: EngineMetadata, shape: Sequence[Any]) 
         raise EngineError(
             f"{path}: expected {len(metadata.classes)} channels, one for each class it names,"
             f" found {channels}; export it again"
+        )
+
+
+def _check_picture(path: Path, found: tuple[str, Sequence[Any]] | None) -> None:
+    if found is not None and not ("uint8" in found[0] and _rank_fits(found[1])):
+        raise EngineError(
+            f"{path}: expected an output {RESTORED!r} of uint8 [1, H, W, 3], as the input,"
+            f" found {found[0]} {list(found[1])}; export it again with training/export.py"
         )
