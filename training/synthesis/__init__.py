@@ -14,11 +14,17 @@ from __future__ import annotations
 
 from training.synthesis.depth import estimate_depth
 from training.synthesis.effects import State, clear_view, occlusion, render
+from training.synthesis.fog import foggy_cityscapes
+from training.synthesis.regular import REGULAR, TID, regular
 from training.synthesis.scene import SKY_M, SynthesisError
-from training.synthesis.weather import WEATHERS, degrade, draw
+from training.synthesis.weather import EFFECTS, OTHER_GENERATORS, WEATHERS, degrade, draw
 
 __all__ = [
+    "EFFECTS",
+    "OTHER_GENERATORS",
+    "REGULAR",
     "SKY_M",
+    "TID",
     "WEATHERS",
     "State",
     "SynthesisError",
@@ -26,6 +32,8 @@ __all__ = [
     "degrade",
     "draw",
     "estimate_depth",
+    "foggy_cityscapes",
     "occlusion",
+    "regular",
     "render",
 ]

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
+from training.synthesis.airlight import airlight_of, guided
 from training.synthesis.noise import clouds
 from training.synthesis.scene import floats, pixels, ray_stretch, to_image, to_light
 
@@ -41,6 +42,8 @@ class Fog:
         linear_light: mix light (physical) instead of display values (as Foggy Cityscapes does).
         wind_m_s: speed with which banks drift across the view.
         seed: pattern of the banks.
+        guided: the veil follows the picture's edges where the depth does not, as in Foggy
+            Cityscapes; costs a guided filter.
     """
 
     visibility_m: float
@@ -50,6 +53,7 @@ class Fog:
     linear_light: bool = False
     wind_m_s: float = 1.0
     seed: int = 0
+    guided: bool = False
 
 
 def draw_fog(rng: np.random.Generator, strength: float) -> Fog:
@@ -67,6 +71,16 @@ def draw_fog(rng: np.random.Generator, strength: float) -> Fog:
         wind_m_s=float(rng.normal(0.0, 2.0)),
         seed=int(rng.integers(1 << 30)),
     )
+
+
+def foggy_cityscapes(image: UInt8Array, visibility_m: float) -> Fog:
+    """The fog that Foggy Cityscapes would give this picture: even, its airlight from the picture.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, clear.
+        visibility_m: the data set has 600, 300 and 150.
+    """
+    return Fog(visibility_m, airlight_of(image), guided=True)
 
 
 def tint(
@@ -94,7 +108,11 @@ def render_fog(
     image: UInt8Array, depth_m: Float32Array, fog: Fog, time_s: float = 0.0
 ) -> UInt8Array:
     """Put fog between the camera and the scene: (H, W, 3) uint8 RGB."""
-    share = cv2.blur(transmission(fog, depth_m, time_s), (3, 3))
+    share = transmission(fog, depth_m, time_s)
+    if fog.guided:
+        share = np.clip(guided(share, image), 0.0, 1.0)
+    else:
+        share = floats(cv2.blur(share, (3, 3)))
     air = _air(fog, image.shape[0], image.shape[1])
     if fog.linear_light:
         light = cv2.blendLinear(to_light(image), to_light(air), share, 1.0 - share)

@@ -18,6 +18,10 @@ FOCAL = 0.8
 """Assumed focal length in picture widths (a horizontal view of 64 degrees)."""
 
 
+SMALLEST = 16
+"""Fewest pixels a side that a picture may have: below, drops and clouds mean nothing."""
+
+
 class SynthesisError(ValueError):
     """A picture, depth, label map or weather name that cannot be rendered."""
 
@@ -39,10 +43,19 @@ def stencil(where: NDArray[np.bool_]) -> UInt8Array:
 
 def check_picture(name: str, picture: UInt8Array) -> None:
     """Refuse what is no (H, W, 3) uint8 picture, by name."""
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+    if (
+        not isinstance(picture, np.ndarray)
+        or picture.dtype != np.uint8
+        or picture.ndim != 3
+        or picture.shape[2] != 3
+    ):
         raise SynthesisError(
-            f"{name}: expected (H, W, 3) uint8 RGB, found {picture.shape} {picture.dtype}; "
-            "convert it first"
+            f"{name}: expected (H, W, 3) uint8 RGB, found {_found(picture)}; convert it first"
+        )
+    if min(picture.shape[:2]) < SMALLEST:
+        raise SynthesisError(
+            f"{name}: expected at least {SMALLEST}x{SMALLEST} pixels, found "
+            f"{picture.shape[1]}x{picture.shape[0]}; enlarge it"
         )
 
 
@@ -56,6 +69,24 @@ def check_scene(
             raise SynthesisError(
                 f"{name}: expected {image.shape[:2]} as the image, found {array.shape}; resize it"
             )
+
+
+def check_depth(depth_m: Float32Array) -> None:
+    """Refuse depth that is missing, holds no numbers of metres, or is nothing but holes."""
+    if not isinstance(depth_m, np.ndarray) or depth_m.dtype.kind not in "fiu":
+        raise SynthesisError(
+            f"depth_m: expected (H, W) float32 metres, found {_found(depth_m)}; where there is "
+            "none, estimate_depth(image, labels) guesses it"
+        )
+    if not (depth_m > 0).any():
+        raise SynthesisError(
+            "depth_m: expected metres, found only holes (nan, 0 or less); where nothing is known, "
+            "estimate_depth(image, labels) guesses it"
+        )
+
+
+def _found(value: object) -> str:
+    return f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else repr(value)
 
 
 def to_light(image: UInt8Array) -> Float32Array:

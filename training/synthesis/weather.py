@@ -8,14 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from adverse_perception.frames import Float32Array, UInt8Array
+from training.synthesis.city_rain import draw_city_rain, draw_noise_streaks
 from training.synthesis.depth import estimate_depth
 from training.synthesis.drops import draw_drops
 from training.synthesis.effects import Effect, State, render
 from training.synthesis.fog import Fog, draw_fog, tint
+from training.synthesis.metaballs import draw_metaballs
 from training.synthesis.night import draw_night
 from training.synthesis.overcast import Overcast, draw_overcast
 from training.synthesis.rain import Streaks, draw_streaks, rain_visibility_m
-from training.synthesis.reflection import draw_reflection
+from training.synthesis.reflection import draw_plain_reflection, draw_reflection
+from training.synthesis.regular import REGULAR, TID
 from training.synthesis.scene import SynthesisError, check_scene
 from training.synthesis.sensor import draw_sensor
 from training.synthesis.snow import draw_flakes, draw_snow_cover
@@ -120,22 +123,53 @@ def _drops(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
     return tuple(effects)
 
 
-def _reflection(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
-    return (draw_reflection(rng, strength),)
+def _metaballs(rng: np.random.Generator, strength: float) -> tuple[Effect, ...]:
+    drops = draw_metaballs(rng, strength)
+    return (draw_noise_streaks(rng, strength), drops) if rng.random() < 0.5 else (drops,)
 
 
-WEATHERS: dict[str, Callable[[np.random.Generator, float], tuple[Effect, ...]]] = {
+def _alone(
+    draw_effect: Callable[[np.random.Generator, float], Effect],
+) -> Callable[[np.random.Generator, float], tuple[Effect, ...]]:
+    return lambda rng, strength: (draw_effect(rng, strength),)
+
+
+Recipe = Callable[[np.random.Generator, float], tuple[Effect, ...]]
+"""From chance and strength, 0 to 1, to effects in the order in which light meets them."""
+
+WEATHERS: dict[str, Recipe] = {
     "clear": _clear,
     "rain": _rain,
     "fog": _fog,
     "night": _night,
     "snow": _snow,
     "drops": _drops,
-    "reflection": _reflection,
+    "reflection": _alone(draw_reflection),
 }
 """By name. Mixtures are inside: rain brings wet road, mist and drops; night may be wet, rainy or
 foggy and is still called night. Snow, drops and reflection are no conditions of the classifier:
 they teach segmentation and restoration, which meet them on real roads."""
+
+OTHER_GENERATORS: dict[str, Recipe] = {
+    "rain_cityscapes": _alone(draw_city_rain),
+    "metaball_drops": _metaballs,
+    "plain_reflection": _alone(draw_plain_reflection),
+}
+"""The same weathers by methods that share nothing with ours: never train on them, test on them.
+Fog's is `foggy_cityscapes`, which looks at the picture."""
+
+EFFECTS: dict[str, Recipe] = {
+    "Overcast": _alone(draw_overcast),
+    "WetRoad": _alone(draw_wet_road),
+    "SnowCover": _alone(draw_snow_cover),
+    "Night": _alone(draw_night),
+    "Fog": _alone(draw_fog),
+    "Streaks": _alone(draw_streaks),
+    "Flakes": _alone(draw_flakes),
+    "Drops": _alone(draw_drops),
+    "Sensor": _alone(draw_sensor),
+}
+"""Each effect alone, by the name of its class."""
 
 
 def draw(
@@ -144,19 +178,24 @@ def draw(
     """Draw a weather.
 
     Args:
-        weather: a name of `WEATHERS`, or a member of `adverse_perception.frames.Weather`.
+        weather: a member of `adverse_perception.frames.Weather`, or a name of `WEATHERS`,
+            `OTHER_GENERATORS`, `EFFECTS`, `REGULAR` or `TID`.
         rng: source of all chance.
-        strength: range from which the strength is drawn, 0 (light) to 1 (heavy).
+        strength: range from which the strength is drawn, 0 (light) to 1 (heavy); degradations
+            with levels give each an equal part of it.
 
     Raises:
         SynthesisError: unknown weather, or a range outside 0 to 1.
     """
     name = str(getattr(weather, "value", weather))
-    if name not in WEATHERS:
-        raise SynthesisError(f"weather: expected one of {', '.join(WEATHERS)}, found {name!r}")
+    if name not in _DRAWN:
+        raise SynthesisError(f"weather: expected one of {', '.join(_DRAWN)}, found {name!r}")
     if not 0.0 <= strength[0] <= strength[1] <= 1.0:
         raise SynthesisError(f"strength: expected 0 <= low <= high <= 1, found {strength}")
-    return State(WEATHERS[name](rng, float(rng.uniform(*strength))))
+    return State(_DRAWN[name](rng, float(rng.uniform(*strength))))
+
+
+_DRAWN: dict[str, Recipe] = {**WEATHERS, **OTHER_GENERATORS, **EFFECTS, **REGULAR, **TID}
 
 
 def degrade(
@@ -173,7 +212,7 @@ def degrade(
 
     Args:
         image: (H, W, 3) uint8 RGB, clear.
-        weather: a name of `WEATHERS`.
+        weather: any name that `draw` knows.
         rng: source of all chance.
         depth_m: (H, W) float32 metres, if known.
         labels: (H, W) uint8 ids of `adverse_perception.labels`, if known; they make it better.
