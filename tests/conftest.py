@@ -195,6 +195,14 @@ def engines_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_engines(tmp_path_factory.mktemp("engines"))
 
 
+@pytest.fixture(scope="session")
+def joint_engines_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `engines_path`, with a joint engine for rain and fog. Not to be changed."""
+    folder = write_engines(tmp_path_factory.mktemp("joint_engines"))
+    write_joint_engine(folder / "joint.onnx")
+    return folder
+
+
 @pytest.fixture
 def own_engines_path(tmp_path: Path) -> Path:
     """As `engines_path`, but the test's own: it may damage it."""

@@ -19,10 +19,11 @@ from std_msgs.msg import String
 from adverse_perception import topics
 from adverse_perception.config import NodeConfig, PipelineConfig, knobs
 from adverse_perception.drawing import colour, overlay
-from adverse_perception.frames import Frame
+from adverse_perception.frames import Frame, Weather
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.messages import to_rgb
 from adverse_perception.pipeline import open_pipeline
+from tests.conftest import WEATHER_BRIGHTNESS
 from tests.ros_bench import (
     LATCHED,
     Bench,
@@ -85,6 +86,37 @@ def test_nothing_is_drawn_while_nobody_looks(
     assert not drawn
     bench.answer(image(), bench.listen(Image, "camera/overlay"))
     assert drawn
+
+
+def test_the_restored_picture_comes_under_the_header_of_its_own_and_only_where_it_rains(
+    bench: Bench, joint_engines_path: Path
+) -> None:
+    bench.start(joint_engines_path, classifier_interval=1, smoothing_s=0.0, hold_s=0.0)
+    restored, labels = (bench.listen(Image, f"camera/{name}") for name in ("restored", "labels"))
+    rainy = picture(WEATHER_BRIGHTNESS[Weather.RAIN])
+    sent = image(rainy)
+    found = bench.answer(sent, restored)
+    assert (found.header, found.encoding) == (sent.header, "rgb8")
+    np.testing.assert_array_equal(to_rgb(found), 255 - rainy)
+    dry = bench.answer(image(), labels)
+    bench.answer(sent, restored)  # whatever is published in order has come by now
+    assert dry.header.stamp not in [message.header.stamp for message in restored]
+
+
+def test_nothing_is_restored_while_nobody_looks(bench: Bench, joint_engines_path: Path) -> None:
+    bench.start(joint_engines_path, condition="fog")
+    heard = bench.listen(String, "camera/condition")
+
+    def stages() -> set[str]:
+        said = len(heard)
+        bench.until(lambda: bench.send(image()) and len(heard) > said)
+        return set(json.loads(heard[-1].data)["timing_ms"])
+
+    assert "infer" in stages() and "restore" not in stages()
+    listening = bench.user.create_subscription(Image, "camera/restored", lambda _: None, 10)
+    bench.until(lambda: "restore" in stages())
+    bench.user.destroy_subscription(listening)
+    bench.until(lambda: "restore" not in stages())
 
 
 def test_every_camera_has_its_own_topics(bench: Bench, engines_path: Path) -> None:

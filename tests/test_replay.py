@@ -14,7 +14,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability
 
 from adverse_perception.bag_writer import write_bag
-from adverse_perception.bags import Bag
+from adverse_perception.bags import Bag, BagError
 from adverse_perception.config import PipelineConfig
 from adverse_perception.drawing import caption, overlay, write_text
 from adverse_perception.frames import Segmentation, UInt8Array, Weather
@@ -38,7 +38,8 @@ def engines(config: PipelineConfig) -> Engines:
 def run_replay(
     bag: Path, out: Path, engines: Engines, config: PipelineConfig, **options: bool
 ) -> dict[str, Any]:
-    run = LabellingRun(Bag(bag), lambda: engines.pipeline(config))
+    restore = options.pop("restore", False)
+    run = LabellingRun(Bag(bag), lambda: engines.pipeline(config), restore=restore)
     replay(run, run, out, **options)
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     return report
@@ -155,6 +156,29 @@ def test_originals_are_copied_and_overlays_compressed_when_asked(
     copies = list(Bag(labelled, ["/front/image_raw"]))
     assert [copy.serialized for copy in copies] == [frame.serialized for frame in Bag(drive)]
     assert len(list(Bag(labelled, ["/front/overlay/compressed"]))) == 4
+
+
+def test_restored_pictures_are_in_the_bag_when_asked_for_and_change_nothing_else(
+    tmp_path: Path, joint_engines_path: Path
+) -> None:
+    forced = PipelineConfig(engines_folder=str(joint_engines_path), condition="rain")
+    joint = Engines.load(forced)
+    drive = write_drive(tmp_path / "drive")
+
+    plain = run_replay(drive, tmp_path / "plain", joint, forced)
+    asked = run_replay(drive, tmp_path / "asked", joint, forced, restore=True)
+
+    with pytest.raises(BagError, match="no image topic /front/restored"):
+        Bag(tmp_path / "plain/labelled", ["/front/restored"])
+    frames = list(Bag(tmp_path / "asked/labelled", ["/front/restored"]))
+    assert [frame.stamp_ns for frame in frames] == [frame.stamp_ns for frame in Bag(drive)]
+    assert {(frame.frame_id, frame.image.shape) for frame in frames} == {
+        ("front_optical", source_frame(0).image.shape)
+    }
+    assert plain["labels_sha256"] == asked["labels_sha256"]
+    assert plain["miou"] == asked["miou"]
+    assert "restore" not in plain["latency_ms"]
+    assert list(asked["latency_ms"]) == [*plain["latency_ms"], "restore"]
 
 
 def test_the_report_accounts_for_every_frame(

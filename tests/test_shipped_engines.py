@@ -49,8 +49,10 @@ def test_engine_is_whole_and_runs_at_any_size(engine: Engine) -> None:
     rng = np.random.default_rng(0)
     for height, width in ((metadata.input_height, metadata.input_width), (240, 416)):
         outputs = engine.run(rng.integers(0, 256, (height, width, 3), np.uint8))
+        restored = np.zeros((height, width, 3), np.uint8)
+        assert outputs.get("restored", restored).shape == restored.shape
         shape = (4,) if metadata.role == "weather" else (11, height // 4, width // 4)
-        (found,) = outputs.values()
+        found = outputs["scores" if metadata.role == "weather" else "logits"]
         assert found.shape == shape
         assert found.dtype == np.float32
         assert np.isfinite(found).all()
