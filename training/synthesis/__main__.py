@@ -7,20 +7,23 @@ import sys
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from adverse_perception.files import FileError, write_picture
 from adverse_perception.frames import UInt8Array
+from training.synthesis.preview import SECTIONS, contact_sheet
 from training.synthesis.scene import SynthesisError, pixels
-from training.synthesis.weather import WEATHERS, degrade
 
-_EPILOG = """
-The sheet has one row per weather and one column per strength, light on the left, heavy on the
-right; the first column is the clear picture. With labels (the PNG of class ids that belongs to the
+_ABOUT = """
+The sheet has one row per name and one column per strength, light on the left, heavy on the right;
+the first column is the clear picture. With labels (the PNG of class ids that belongs to the
 picture) sky, road, cars and windows are found exactly, as in training; without, they are guessed.
-
-example:
+"""
+_EXAMPLES = """
+examples:
   python -m training.synthesis preview street.jpg --labels street.png --out sheet.png
+  python -m training.synthesis preview street.jpg --only rain drops watermark --columns 3
+
+names:
 """
 
 
@@ -31,43 +34,26 @@ def _read(path: Path, flags: int) -> UInt8Array:
     return pixels(array)
 
 
-def contact_sheet(
-    image: UInt8Array, labels: UInt8Array | None, seed: int = 0, columns: int = 5
-) -> UInt8Array:
-    """Every weather by strength: one big (H', W', 3) uint8 RGB picture."""
-    rows = []
-    for number, weather in enumerate(name for name in WEATHERS if name != "clear"):
-        tiles = [image.copy()]
-        for column in range(columns):
-            strength = column / max(1, columns - 1)
-            rng = np.random.default_rng([seed, number, column])
-            tiles.append(
-                degrade(image, weather, rng, labels=labels, strength=(strength, strength))
-            )
-        for tile, text in zip(tiles, ["clear", *[weather] * columns], strict=True):
-            place = (8, image.shape[0] - 10)
-            cv2.putText(tile, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1)
-        rows.append(np.hstack(tiles))
-    return pixels(np.vstack(rows))
-
-
 def _parser() -> argparse.ArgumentParser:
+    names = "".join(f"  {title}: {' '.join(names)}\n" for title, names in SECTIONS.items())
     parser = argparse.ArgumentParser(
         prog="python -m training.synthesis",
-        description="Draw rain, fog, night and snow onto a clear picture.",
-        epilog=_EPILOG,
+        description="Draw weather and other damage onto a clear picture.",
+        epilog=_EXAMPLES + names,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
     preview = commands.add_parser(
-        "preview", help="a contact sheet of every weather by strength", epilog=_EPILOG,
+        "preview", help="a contact sheet of everything by strength",
+        description=_ABOUT, epilog=_EXAMPLES + names,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     preview.add_argument("image", type=Path, help="a clear road picture")
     preview.add_argument("--labels", type=Path, help="its class ids as PNG (0 to 10, 255 = none)")
+    preview.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names to show")
     preview.add_argument("--out", type=Path, default=Path("sheet.png"), help="file to write")
     preview.add_argument("--seed", type=int, default=0, help="another seed, other weather")
-    preview.add_argument("--columns", type=int, default=5, help="strengths per weather")
+    preview.add_argument("--columns", type=int, default=5, help="strengths in a row")
     preview.add_argument("--width", type=int, default=480, help="width of one picture in pixels")
     return parser
 
@@ -80,7 +66,7 @@ def _preview(arguments: argparse.Namespace) -> None:
     if arguments.labels is not None:
         found = _read(arguments.labels, cv2.IMREAD_GRAYSCALE)
         labels = pixels(cv2.resize(found, size, interpolation=cv2.INTER_NEAREST))
-    sheet = contact_sheet(image, labels, arguments.seed, arguments.columns)
+    sheet = contact_sheet(image, labels, arguments.only, arguments.seed, max(1, arguments.columns))
     write_picture(arguments.out, sheet)
     print(f"{arguments.out}: {sheet.shape[1]}x{sheet.shape[0]}")
 

@@ -87,7 +87,10 @@ def streak_layer(depth_m: Float32Array, rain: CityRain, time_s: float = 0.0) -> 
     nearest_m = 2.0 * _FOCAL_PX * rain.drop_m
     fading = cv2.exp(np.maximum(depth_m, np.float32(nearest_m)) * np.float32(-rain.alpha))
     rng = np.random.default_rng(rain.pattern)
-    angle, length = float(rng.uniform(-15, 15)), float(rng.uniform(20, 60))
+    angle, length = (
+        float(rng.uniform(-15, 15)),
+        float(rng.uniform(20, 60)) * depth_m.shape[1] / 640,
+    )
     fallen = rain.fall * time_s
     falling = _window((depth_m.shape[0], depth_m.shape[1]), length, angle, rain.pattern, fallen)
     return floats(cv2.multiply(falling, fading, scale=1 / 255, dtype=cv2.CV_32F))
@@ -138,4 +141,4 @@ def _tile(length: int, pattern: int) -> UInt8Array:
     padded = cv2.copyMakeBorder(noise, length, length, 4, 4, cv2.BORDER_WRAP)
     specks = np.maximum(cv2.GaussianBlur(padded, (0, 0), 0.7) - 0.85, 0.0)  # about 2 % of all
     line = cv2.blur(specks, (1, length))[length:-length, 4:-4]
-    return pixels(cv2.convertScaleAbs(line, alpha=255.0 / float(np.quantile(line, 0.995))))
+    return pixels(cv2.convertScaleAbs(line, alpha=180.0 / float(np.quantile(line, 0.995))))

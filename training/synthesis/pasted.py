@@ -141,10 +141,10 @@ def _between(rng: np.random.Generator, low: int, high: int) -> int:
 
 
 def _stamp(layer: UInt8Array, logo: UInt8Array, top: int, left: int) -> None:
-    cut = logo[max(0, -top) : layer.shape[0] - top, max(0, -left) : layer.shape[1] - left]
-    if cut.size:
-        window = layer[max(0, top) :, max(0, left) :][: cut.shape[0], : cut.shape[1]]
-        np.maximum(window, cut, out=window)
+    """Ink the logo in; what hangs over the edges is cut off."""
+    cut = logo[max(0, -top) :, max(0, -left) :]
+    window = layer[max(0, top) :, max(0, left) :][: cut.shape[0], : cut.shape[1]]
+    np.maximum(window, cut[: window.shape[0], : window.shape[1]], out=window)
 
 
 @lru_cache(maxsize=64)

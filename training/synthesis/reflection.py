@@ -39,6 +39,8 @@ class Reflection:
         brightness: of the reflected picture; 1 = as it is.
         attenuation: how far the reflection steps back where both together are overexposed.
         transmitted: share of the scene's light that comes through the window; model 2 only.
+        by_channel: overexposure is taken back in each colour by itself, as the paper does; a white
+            sky then leaves its opposite of a coloured reflection. Else by their mean.
         place: of the picture under the bell, (x, y) shares 0 to 1 of its room; model 2 only.
     """
 
@@ -47,6 +49,7 @@ class Reflection:
     brightness: float = 1.0
     attenuation: float = 1.13
     transmitted: float = 0.9
+    by_channel: bool = True
     place: tuple[float, float] = (0.5, 0.5)
 
     def __post_init__(self) -> None:
@@ -56,12 +59,13 @@ class Reflection:
 
 
 def draw_reflection(rng: np.random.Generator, strength: float) -> Reflection:
-    """Draw model 2, from a dim reflection (strength 0) to the paper's (1)."""
+    """Draw model 2, from a dim reflection (strength 0) to the paper's (1), in true colours."""
     return Reflection(
         blur_px=float(rng.choice(np.linspace(1.0, 5.0, 80))),
         brightness=0.3 + 0.7 * strength,
         attenuation=float(1.08 + rng.uniform(0.0, 0.1)),
         transmitted=float(1.0 - rng.uniform(0.0, 0.2)),
+        by_channel=False,
         place=(float(rng.uniform()), float(rng.uniform())),
     )
 
@@ -110,6 +114,8 @@ def _under_a_bell(image: UInt8Array, other: UInt8Array, reflection: Reflection) 
     over = np.maximum(total - 1.0, 0.0)
     counts = [cv2.countNonZero(over[..., channel]) for channel in range(3)]
     beyond = np.array(cv2.sumElems(over)[:3]) / np.maximum(counts, 1)  # m - 1
+    if not reflection.by_channel:
+        beyond[:] = beyond.mean()
     layer -= (beyond * reflection.attenuation).astype(np.float32)
     np.clip(layer, 0.0, 1.0, out=layer)
     shape = bell((image.shape[0], image.shape[1]), reflection.place)
