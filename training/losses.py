@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate, l1_loss, nll_loss, softmax
+from torch.nn.functional import conv2d, interpolate, l1_loss, mse_loss, nll_loss, softmax
 
 from adverse_perception.labels import UNLABELLED
 from training.networks.deeplab import Features
@@ -87,6 +89,21 @@ def restoration_loss(restored: Tensor, clean: Tensor) -> Tensor:
     Shape: both (N, 3, H, W) float, 0 to 1.
     """
     return 0.85 * (1 - ssim(restored, clean)) + 0.15 * l1_loss(restored.float(), clean.float())
+
+
+def refinement_loss(refined: Sequence[Tensor], clean: Tensor) -> Tensor:
+    """L_R = L_D(I_N) + 0.5 sum_{i<N} MSE(I_i, J) (Guo et al. 2020, section 4).
+
+    The released code holds I_i to the residual J - I_0, a name it never defined; this is what
+    it must mean.
+
+    Shape: refined I_1 to I_N and clean J, each (N, 3, H, W) float, 0 to 1.
+    """
+    *earlier, last = refined
+    loss = restoration_loss(last, clean)
+    for picture in earlier:
+        loss = loss + 0.5 * mse_loss(picture.float(), clean.float())
+    return loss
 
 
 def feature_matching(restored: Features, clean: Features) -> Tensor:

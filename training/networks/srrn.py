@@ -182,6 +182,12 @@ class Deraining(nn.Module):
         super().__init__()
         self.mask, self.coarse, self.refine = mask, coarse, nn.ModuleList(blocks)
 
+    @property
+    def reach(self) -> str:
+        """The last part worth computing: `refine` once it has seen a batch, `coarse` before."""
+        norms = (module for module in self.refine.modules() if isinstance(module, nn.BatchNorm2d))
+        return "refine" if any(norm.num_batches_tracked for norm in norms) else "coarse"
+
     def forward(self, image: Tensor, until: str = "refine") -> Derained:
         """Compute up to `mask`, `coarse` or `refine`."""
         height, width = image.shape[2:]
