@@ -91,7 +91,7 @@ def restoration_loss(restored: Tensor, clean: Tensor) -> Tensor:
     return 0.85 * (1 - ssim(restored, clean)) + 0.15 * l1_loss(restored.float(), clean.float())
 
 
-def refinement_loss(refined: Sequence[Tensor], clean: Tensor) -> Tensor:
+def stepwise_restoration_loss(refined: Sequence[Tensor], clean: Tensor) -> Tensor:
     """L_R = L_D(I_N) + 0.5 sum_{i<N} MSE(I_i, J) (Guo et al. 2020, section 4).
 
     The released code holds I_i to the residual J - I_0, a name it never defined; this is what

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from training.losses import feature_matching, refinement_loss, restoration_loss
+from training.losses import feature_matching, restoration_loss, stepwise_restoration_loss
 from training.methods.method import Batch, planes
 from training.networks.guide import Guide
 from training.networks.srrn import Derained, Deraining
@@ -50,7 +50,7 @@ class RemovingDrops:
 
     def _refine_loss(self, derained: Derained, batch: Batch) -> Tensor:
         clean = planes(batch["clean"])
-        loss = refinement_loss(derained.refined, clean)
+        loss = stepwise_restoration_loss(derained.refined, clean)
         return loss + self._matched(derained.refined[-1], clean)
 
     def _joint_loss(self, derained: Derained, batch: Batch) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
@@ -12,7 +14,7 @@ _KERNELS_P = ((3, 2), (5, 1), (3, 3), (7, 1), (3, 4), (7, 1))  # size, dilation
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
     """Dilated convolutions are padded with zeros, the others reflect."""
-    mode = "reflect" if dilation == 1 else "zeros"
+    mode: Literal["reflect", "zeros"] = "reflect" if dilation == 1 else "zeros"
     padding = dilation * (kernel // 2)
     return nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, padding_mode=mode)
 
