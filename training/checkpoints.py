@@ -12,12 +12,21 @@ import torch
 from torch import nn
 
 from adverse_perception.files import write_aside
+from training.networks.deeplab import DeepLabV3Plus
+from training.networks.guide import Guide
 from training.recipes import RECIPES, Augmentation, Recipe, Schedule, Stage
+from training.restoration_recipes import RESTORATION_RECIPES
 
 TO_BEGIN = frozenset({"recipe", "average", "step", "score"})
 """What another run, an evaluation or an export needs of a checkpoint."""
 TO_GO_ON = TO_BEGIN | {"network", "updates", "optimiser"}
 """What going on with the same run needs."""
+
+
+GUIDE = Path(__file__).parent / "weights" / "clear.pt"
+"""The segmenter that guides restoration if no other is named."""
+EVERY_RECIPE = {**RECIPES, **RESTORATION_RECIPES}
+"""What can be trained, by name."""
 
 
 class CheckpointError(ValueError):
@@ -128,6 +137,18 @@ def open_checkpoint(path: Path) -> Checkpoint:
     )
 
 
+def open_guide(path: Path) -> Guide:
+    """A frozen segmenter from its checkpoint.
+
+    Raises:
+        CheckpointError: the file is unfit, or of a network that does not segment.
+    """
+    network = open_checkpoint(path).network
+    if not isinstance(network, DeepLabV3Plus):
+        raise _unfit(path, f"a {type(network).__name__}, which does not segment")
+    return Guide(network)
+
+
 def learnt_from(content: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the data sets a checkpoint has seen; early checkpoints only have their recipe's."""
     return tuple(content.get("learnt_from", content["recipe"]["data"]))
@@ -178,6 +199,6 @@ def check_same_network(path: Path, found: Recipe, expected: Recipe) -> None:
 
 def named_recipe(name: str) -> Recipe:
     """Raises `CheckpointError` with the names there are."""
-    if name not in RECIPES:
-        raise CheckpointError(f"recipe {name!r}: expected one of {', '.join(RECIPES)}")
-    return RECIPES[name]
+    if name not in EVERY_RECIPE:
+        raise CheckpointError(f"recipe {name!r}: expected one of {', '.join(EVERY_RECIPE)}")
+    return EVERY_RECIPE[name]

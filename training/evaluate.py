@@ -31,14 +31,15 @@ from adverse_perception.segmenters import EngineSegmenter
 from adverse_perception.weather import WeatherClassifier
 from training.checkpoints import open_checkpoint
 from training.datasets import Pack, data_folder, open_pack
+from training.methods import Method, Restoring
 from training.network_engine import NetworkEngine
 from training.recipes import NOTICEABLE, Recipe
+from training.restoration_scores import psnr
 from training.synthesis import WEATHERS, degrade
+from training.trials import TEST_SEED, trial_of
 
 VALIDATION_EVERY = 4
 """Consecutive frames of a video say much the same: every so manieth is looked at in training."""
-TEST_SEED = 20_000_003
-"""Beginning of the seeds of test weather; training's begin with a recipe's small seed."""
 
 
 class EvaluationError(ValueError):
@@ -101,12 +102,35 @@ def _turns(pack: Pack, every: int) -> Iterator[tuple[int, Weather, UInt8Array]]:
         yield number, list(Weather)[turn % len(Weather)], pack.load(number)[0]
 
 
-def validate(recipe: Recipe, network: nn.Module, pack: Pack) -> float:
-    """What training watches, on frames it does not train on: mIoU or accuracy, 0 to 1."""
-    engine = NetworkEngine(recipe, network)
-    if recipe.role == "weather":
-        return score_weather(engine, pack).accuracy()
-    return score(labeller(engine), pack, every=VALIDATION_EVERY).miou()
+def validate(recipe: Recipe, network: nn.Module, pack: Pack, method: Method) -> float:
+    """What training watches, on frames it does not train on.
+
+    Returns:
+        Accuracy of a classifier and mIoU of a segmenter, 0 to 1, a joint one's in its weathers;
+        PSNR in dB of a network that only restores.
+    """
+    if recipe.role in ("segmentation", "joint", "weather"):
+        engine = NetworkEngine(recipe, network)
+        if recipe.role == "weather":
+            return score_weather(engine, pack).accuracy()
+        weathers = recipe.conditions if recipe.role == "joint" else [None]
+        label = labeller(engine)
+        matrices = [score(label, pack, weather, VALIDATION_EVERY) for weather in weathers]
+        return float(np.mean([matrix.miou() for matrix in matrices]))
+    assert isinstance(method, Restoring), recipe.role
+    return restored_psnr(recipe, network, pack, method)
+
+
+@torch.no_grad()
+def restored_psnr(recipe: Recipe, network: nn.Module, pack: Pack, method: Restoring) -> float:
+    """Mean PSNR of a few restored frames, each in one of the recipe's weathers."""
+    weathers, values = list(recipe.augmentation.conditions), []
+    for number in range(0, len(pack.pairs), 2 * VALIDATION_EVERY):
+        trial = trial_of(pack.load(number)[0], weathers[number % len(weathers)], number)
+        planes = torch.from_numpy(trial.image).permute(2, 0, 1)[None] / 255
+        restored = method.restore(network.eval(), planes)[0].permute(1, 2, 0)
+        values.append(psnr((restored * 255).round().numpy().astype(np.uint8), trial.clean))
+    return float(np.mean(values))
 
 
 def open_engine(path: Path, backend: str, threads: int) -> Engine:

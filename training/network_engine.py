@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from adverse_perception.frames import Float32Array, UInt8Array, Weather
+from adverse_perception.frames import UInt8Array, Weather
 from adverse_perception.inference import EngineMetadata
 from adverse_perception.labels import CLASS_NAMES
+from training.networks.joint import JointNet, JointOutputs
 from training.recipes import Recipe
 
-OUTPUT_OF_ROLE = {"segmentation": "logits", "weather": "scores"}
+OUTPUTS_OF_ROLE = {
+    "segmentation": ("logits",),
+    "joint": ("logits", "restored"),
+    "weather": ("scores",),
+}
 CLASSES_OF_ROLE = {
     "segmentation": CLASS_NAMES,
+    "joint": CLASS_NAMES,
     "weather": tuple(weather.value for weather in Weather),
 }
 
@@ -26,15 +34,22 @@ class NetworkEngine:
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         self.metadata = describe_engine(recipe)
         self.name = recipe.name
-        self._network = network.eval()
+        self._network = engine_module(network).eval()
         self._device = next(network.parameters()).device
 
     @torch.no_grad()
-    def run(self, image: UInt8Array, outputs: tuple[str, ...] = ()) -> Mapping[str, Float32Array]:
-        """See `Engine.run`."""
+    def run(self, image: UInt8Array, outputs: tuple[str, ...] = ()) -> Mapping[str, NDArray[Any]]:
+        """See `Engine.run`; everything is computed, whatever is wanted."""
         batch = torch.from_numpy(np.ascontiguousarray(image))[None].to(self._device)
-        output = self._network(batch)[0].float().cpu().numpy()
-        return {OUTPUT_OF_ROLE[self.metadata.role]: output}
+        given = self._network(batch)
+        tensors = given if isinstance(given, tuple) else (given,)
+        arrays = [tensor[0].cpu().numpy() for tensor in tensors]
+        return dict(zip(OUTPUTS_OF_ROLE[self.metadata.role], arrays, strict=True))
+
+
+def engine_module(network: nn.Module) -> nn.Module:
+    """What of a network becomes an engine: the outputs of its role, as the vehicle wants them."""
+    return JointOutputs(network) if isinstance(network, JointNet) else network
 
 
 def describe_engine(recipe: Recipe) -> EngineMetadata:
@@ -46,5 +61,5 @@ def describe_engine(recipe: Recipe) -> EngineMetadata:
         classes=CLASSES_OF_ROLE[recipe.role],
         input_height=recipe.size[0],
         input_width=recipe.size[1],
-        stride=4 if recipe.role == "segmentation" else 1,
+        stride=1 if recipe.role == "weather" else 4,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -13,6 +13,8 @@ from adverse_perception.frames import Weather
 from adverse_perception.labels import CLASS_NAMES
 from training.networks.classifier import WeatherNet
 from training.networks.deeplab import DeepLabV3Plus
+from training.networks.joint import JointNet
+from training.networks.srrn import durn_r, srrn
 
 LABELLED = {"camvid": 0.42, "idd_lite": 0.28, "kitti_semantic": 0.15, "street": 0.15}
 """Packs and the share of the samples drawn from each; `street` is the renderer's."""
@@ -103,6 +105,8 @@ class Recipe:
         backbone, width: of DeepLabv3+ (`training.networks.deeplab`), or width of the classifier.
         size: (height, width) of the pictures it is trained and exported for.
         crop: (height, width) of a training sample.
+        losses: weights of the method's losses.
+        options: parts of the network to leave out or to take in, for ablations.
     """
 
     name: str
@@ -117,13 +121,29 @@ class Recipe:
     augmentation: Augmentation = Augmentation()
     rare_class_power: float = 0.4
     seed: int = 1
+    losses: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def restores(self) -> bool:
+        """It learns from clean pictures too."""
+        return self.role not in ("segmentation", "weather")
 
     def network(self) -> nn.Module:
         """A fresh network of this recipe."""
-        if self.role == "weather":
-            return WeatherNet(len(Weather), self.width)
-        return DeepLabV3Plus(self.backbone, len(CLASS_NAMES), self.width)
+        return NETWORKS[self.role](self)
 
+
+NETWORKS: dict[str, Callable[[Recipe], nn.Module]] = {
+    "weather": lambda recipe: WeatherNet(len(Weather), recipe.width),
+    "segmentation": lambda recipe: DeepLabV3Plus(recipe.backbone, len(CLASS_NAMES), recipe.width),
+    "joint": lambda recipe: JointNet(
+        recipe.backbone, len(CLASS_NAMES), recipe.width, **recipe.options
+    ),
+    "srrn": lambda recipe: srrn(recipe.width),
+    "durn_r": lambda recipe: durn_r(recipe.width),
+}
+"""What a recipe's role makes of it."""
 
 _ALL = tuple(weather.value for weather in Weather)
 _EVERY_WEATHER = Augmentation(weather=0.65)
@@ -168,9 +188,23 @@ _WEATHER = Recipe(
     ),
 )
 
+_WET = Augmentation(
+    weather=0.85,
+    conditions={"rain": 0.4, "fog": 0.3, "drops": 0.2, "reflection": 0.1},
+)
+_JOINT = Recipe(
+    "joint",
+    "joint",
+    ("rain", "fog"),
+    Schedule(4000),
+    augmentation=_WET,
+    losses={"restoration": 1.0, "distillation": 0.5},
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
+        _JOINT,
         _deeplab("all_weather", _ALL, _EVERY_WEATHER),
         _deeplab("clear", ("clear",), _FAIR),
         _full("all_weather_full", _ALL, _EVERY_WEATHER),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +26,7 @@ from training.methods import METHODS
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.encoders import BackboneError, load_backbone
 from training.networks.guide import Guide
+from training.networks.joint import JointNet
 from training.recipes import Recipe, Schedule, Stage
 
 _WARM_UP = 0.05
@@ -84,7 +85,7 @@ class Run:
         self.step, self.score = 0, 0.0
         self.learnt_from: tuple[str, ...] = ()
         self._compiled = compiled
-        self._method = METHODS[recipe.role](recipe, guide and guide.to(process.device))
+        self.method = METHODS[recipe.role](recipe, guide and guide.to(process.device))
         self._enter(recipe.schedule.at(0)[0])
 
     @property
@@ -111,14 +112,21 @@ class Run:
         self.learnt_from = learnt_from(content)
 
     def begin_from(self, path: Path) -> None:
-        """Take the averaged weights of another run to start with.
+        """Take the averaged weights of another run to start with; a joint network's may be those
+        of a segmenter.
 
         Raises:
             CheckpointError: the file is missing, broken, or of another network.
         """
         earlier = open_checkpoint(path)
-        check_same_network(path, earlier.recipe, self.recipe)
-        self._take(earlier.network.state_dict())
+        weights = earlier.network.state_dict()
+        if earlier.recipe.role == "segmentation" and isinstance(self.network, JointNet):
+            check_same_network(path, replace(earlier.recipe, role="joint"), self.recipe)
+            whole = self.network.state_dict()
+            weights = whole | {f"segmenter.{name}": value for name, value in weights.items()}
+        else:
+            check_same_network(path, earlier.recipe, self.recipe)
+        self._take(weights)
         self.learnt_from = earlier.learnt_from
 
     def begin_from_backbone(self, path: Path) -> None:
@@ -187,7 +195,7 @@ class Run:
             group["lr"] = learning_rate(schedule, self.step)
         batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device)):
-            loss = self._method.loss(self._stepper, batch, stage.name)
+            loss = self.method.loss(self._stepper, batch, stage.name)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)

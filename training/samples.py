@@ -15,16 +15,26 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from adverse_perception.frames import UInt8Array, Weather
-from training.datasets import DatasetError, LabelMap, Pack, open_pack, open_pictures, read_image
+from adverse_perception.frames import Float32Array, UInt8Array, Weather
+from training.datasets import (
+    DatasetError,
+    LabelMap,
+    Pack,
+    SkippingPack,
+    open_pack,
+    open_pictures,
+    read_image,
+)
 from training.recipes import Augmentation, Recipe
 from training.street_pack import drawn_pack
-from training.synthesis import degrade
+from training.synthesis import clear_view, degrade, draw, estimate_depth, occlusion, render
 from training.transforms import (
     apply_geometry,
     apply_photometry,
     draw_geometry,
     draw_photometry,
+    of_the_light,
+    of_the_sensor,
 )
 
 REAL_WEATHER = {
@@ -48,7 +58,7 @@ class Drawn:
 class Source:
     """Labelled pictures of a pack, in no order."""
 
-    def __init__(self, pack: Pack) -> None:
+    def __init__(self, pack: Pack | SkippingPack) -> None:
         self._pack = pack
 
     def draw(self, rng: np.random.Generator) -> Drawn:
@@ -57,7 +67,9 @@ class Source:
         return Drawn(image, labels, self._pack.label_map)
 
 
-def open_sources(recipe: Recipe, data: Path, leave_out: Sequence[str] = ()) -> dict[str, Source]:
+def open_sources(
+    recipe: Recipe, data: Path, leave_out: Sequence[str] = (), *, skip_broken: bool = False
+) -> dict[str, Source]:
     """Every source of the recipe that is not left out, by name; streets are drawn if need be."""
     names = [name for name in recipe.data if name not in leave_out]
     if not names:
@@ -66,7 +78,10 @@ def open_sources(recipe: Recipe, data: Path, leave_out: Sequence[str] = ()) -> d
             f"leave out less of {', '.join(recipe.data)}"
         )
     folders = {name: drawn_pack() if name == "street" else data / name for name in names}
-    return {name: Source(open_pack(folder, "train")) for name, folder in folders.items()}
+    packs = {name: open_pack(folder, "train") for name, folder in folders.items()}
+    return {
+        name: Source(SkippingPack(pack) if skip_broken else pack) for name, pack in packs.items()
+    }
 
 
 def open_real_weather(data: Path, leave_out: Sequence[str] = ()) -> dict[Weather, list[Path]]:
@@ -86,15 +101,18 @@ class Stream:
     learnt_from: tuple[str, ...]
 
 
-def open_stream(recipe: Recipe, data: Path, leave_out: Sequence[str] = ()) -> Stream:
-    """What a recipe trains on.
+def open_stream(
+    recipe: Recipe, data: Path, leave_out: Sequence[str] = (), *, skip_broken: bool = False
+) -> Stream:
+    """What a recipe trains on; broken pictures are an error, or skipped with a warning each.
 
     Raises:
         DatasetError: a pack is missing or laid out otherwise, or nothing is left to train on.
     """
-    sources = open_sources(recipe, data, leave_out)
+    sources = open_sources(recipe, data, leave_out, skip_broken=skip_broken)
     if recipe.role != "weather":
-        return Stream(LabelledStream(recipe, sources), tuple(sources))
+        stream = RestorationStream if recipe.restores else LabelledStream
+        return Stream(stream(recipe, sources), tuple(sources))
     real = open_real_weather(data, leave_out)
     packs = sorted({REAL_WEATHER[weather][0] for weather in real})
     return Stream(WeatherStream(recipe, sources, real), (*sources, *packs))
@@ -110,16 +128,80 @@ class LabelledStream(Dataset[dict[str, Tensor]]):
         self._shares = shares / shares.sum()
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        recipe, rng = self._recipe, np.random.default_rng((self._recipe.seed, number))
+        rng = np.random.default_rng((self._recipe.seed, number))
+        drawn = self._cropped(rng)
+        image = _changed(
+            drawn.image,
+            drawn.label_map.likeliest(drawn.labels),
+            self._recipe.augmentation,
+            rng,
+        )
+        return {"image": torch.from_numpy(image), **_answers(drawn)}
+
+    def _cropped(self, rng: np.random.Generator) -> Drawn:
         drawn = self._sources[rng.choice(len(self._sources), p=self._shares)].draw(rng)
-        geometry = draw_geometry(rng, recipe.augmentation.scales)
-        image, labels = apply_geometry(drawn.image, drawn.labels, geometry, recipe.crop)
-        image = _changed(image, drawn.label_map.likeliest(labels), recipe.augmentation, rng)
+        geometry = draw_geometry(rng, self._recipe.augmentation.scales)
+        return Drawn(
+            *apply_geometry(drawn.image, drawn.labels, geometry, self._recipe.crop),
+            drawn.label_map,
+        )
+
+
+def _answers(drawn: Drawn) -> dict[str, Tensor]:
+    return {
+        "labels": torch.from_numpy(drawn.labels.astype(np.int64)),
+        "groups": torch.from_numpy(drawn.label_map.groups),
+    }
+
+
+class RestorationStream(LabelledStream):
+    """Samples to restore: those to segment, and beside them what the camera should have seen.
+
+    `clean` (H, W, 3) uint8, the scene through clean air and clean glass in the weather's light;
+    `occlusion` (H, W) float32, 0 to 1, how much of a pixel something on the glass hides.
+    """
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self._recipe.seed, number))
+        drawn, augmentation = self._cropped(rng), self._recipe.augmentation
+        photometry = draw_photometry(rng, augmentation.photometry)
+        scene = apply_photometry(drawn.image, of_the_light(photometry))
+        # Half of the time without labels, as in the test, where depth must be guessed.
+        hint = drawn.label_map.likeliest(drawn.labels) if rng.random() < 0.5 else None
+        seen = _Seen(scene, scene, np.zeros(scene.shape[:2], np.float32))
+        if rng.random() < augmentation.weather:
+            seen = _seen(scene, hint, self._cropped(rng).image, augmentation, rng)
+        image = apply_photometry(seen.image, of_the_sensor(photometry))
         return {
             "image": torch.from_numpy(image),
-            "labels": torch.from_numpy(labels.astype(np.int64)),
-            "groups": torch.from_numpy(drawn.label_map.groups),
+            "clean": torch.from_numpy(seen.clean),
+            "occlusion": torch.from_numpy(seen.occlusion),
+            **_answers(drawn),
         }
+
+
+@dataclass(frozen=True)
+class _Seen:
+    image: UInt8Array
+    clean: UInt8Array
+    occlusion: Float32Array
+
+
+def _seen(
+    scene: UInt8Array,
+    labels: UInt8Array | None,
+    reflected: UInt8Array,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
+) -> _Seen:
+    """A scene in drawn weather, and in the same light without it."""
+    state = draw(_condition(augmentation, rng), rng, augmentation.strength)
+    depth = estimate_depth(scene, labels)
+    return _Seen(
+        render(scene, depth, state, labels=labels, reflected=reflected),
+        render(scene, depth, clear_view(state), labels=labels),
+        occlusion(scene.shape[:2], state),
+    )
 
 
 def _changed(

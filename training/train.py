@@ -24,10 +24,10 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from adverse_perception.files import FileError
-from training.checkpoints import named_recipe
+from training.checkpoints import EVERY_RECIPE, GUIDE, CheckpointError, named_recipe, open_guide
 from training.datasets import Pack, data_folder, open_pack
 from training.evaluate import validate
-from training.recipes import RECIPES, Recipe
+from training.recipes import Recipe
 from training.run import Process, Run, learning_rate
 from training.samples import Range, Stream, open_stream
 
@@ -93,7 +93,7 @@ def train(
         bar.set_postfix(loss=f"{recent:.3f}", score=f"{run.score:.3f}", refresh=False)
         due = run.step % save_every == 0 or run.step == recipe.schedule.steps
         if process.leads and due:
-            run.score = validate(recipe, run.average.network, validation)
+            run.score = validate(recipe, run.average.network, validation, run.method)
             record(run, recent, batch)
             run.save()
     return losses
@@ -128,7 +128,7 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recipe", choices=sorted(RECIPES), help="what to train")
+    parser.add_argument("recipe", choices=sorted(EVERY_RECIPE), help="what to train")
     parser.add_argument("--data", type=Path, help="folder that holds camvid/, idd_lite/, ...")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
     begin = parser.add_mutually_exclusive_group()
@@ -140,6 +140,16 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, help="highest learning rate (default: the recipe's)")
     parser.add_argument("--batch", type=int, help="samples a step and process")
     parser.add_argument("--leave-out", nargs="*", default=[], help="data sets not to train on")
+    parser.add_argument(
+        "--guide",
+        type=Path,
+        default=GUIDE,
+        help="checkpoint of the frozen segmenter that guides restoration (default: %(default)s)",
+    )
+    parser.add_argument("--stages", nargs="*", help="only these of the recipe's stages")
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="go on without pictures that cannot be read"
+    )
     parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument("--workers", type=int, default=1, help="processes that load samples")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
@@ -150,13 +160,27 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
 
 def recipe_of(arguments: argparse.Namespace) -> Recipe:
     """The named recipe with what the command line changes of its schedule."""
-    recipe = named_recipe(arguments.recipe)
+    recipe = with_stages(named_recipe(arguments.recipe), arguments.stages)
     changed: dict[str, Any] = {
         name: value
         for name in ("steps", "rate", "batch")
         if (value := getattr(arguments, name)) is not None
     }
     return replace(recipe, schedule=replace(recipe.schedule, **changed))
+
+
+def with_stages(recipe: Recipe, wished: list[str] | None) -> Recipe:
+    """The recipe with only the stages named, if any are."""
+    stages = recipe.schedule.stages
+    names = [stage.name for stage in stages]
+    unknown = sorted(set(wished or []) - set(names))
+    if unknown:
+        raise CheckpointError(
+            f"recipe {recipe.name}: expected stages among {', '.join(names)}, found "
+            f"{', '.join(unknown)}; leave --stages out to run all"
+        )
+    kept = tuple(stage for stage in stages if not wished or stage.name in wished)
+    return replace(recipe, schedule=replace(recipe.schedule, stages=kept))
 
 
 def begin(run: Run, arguments: argparse.Namespace) -> None:
@@ -172,11 +196,11 @@ def train_as_told(arguments: argparse.Namespace, process: Process) -> None:
     """Open what the command line names, then train; an interrupted run keeps what it has."""
     recipe = recipe_of(arguments)
     data = data_folder(arguments.data)
-    stream = open_stream(recipe, data, arguments.leave_out)
+    stream = open_stream(recipe, data, arguments.leave_out, skip_broken=arguments.skip_broken)
     validation = open_pack(data / "camvid", "val")
-    run = Run(
-        recipe, arguments.out or Path("runs") / recipe.name, process, compiled=arguments.compile
-    )
+    folder = arguments.out or Path("runs") / recipe.name
+    guide = open_guide(arguments.guide) if recipe.restores else None
+    run = Run(recipe, folder, process, compiled=arguments.compile, guide=guide)
     begin(run, arguments)
     try:
         train(run, stream, validation, workers=arguments.workers, save_every=arguments.save_every)

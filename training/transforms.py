@@ -6,7 +6,7 @@ compression) changes here; what the weather does is `training.synthesis`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -124,6 +124,18 @@ def draw_photometry(rng: np.random.Generator, strength: float) -> Photometry:
         noise=float(rng.uniform(1, 12) * strength) if rng.random() < 0.3 * strength else 0.0,
         jpeg_quality=int(rng.integers(25, 90)) if rng.random() < 0.25 * strength else 100,
         seed=int(rng.integers(2**31)),
+    )
+
+
+def of_the_light(photometry: Photometry) -> Photometry:
+    """Only what changes the scene's light and colours."""
+    return replace(photometry, blur_px=0.0, noise=0.0, jpeg_quality=100)
+
+
+def of_the_sensor(photometry: Photometry) -> Photometry:
+    """Only what lens, sensor and codec spoil."""
+    return replace(
+        photometry, gain=1.0, offset=0.0, gamma=1.0, balance=(1.0, 1.0, 1.0), saturation=1.0
     )
 
 

@@ -33,6 +33,10 @@ class Normalise(nn.Module):
         scaled: Tensor = (image - self.mean) / self.std
         return scaled.contiguous(memory_format=torch.channels_last)
 
+    def undo(self, planes: Tensor) -> Tensor:
+        """From normalised planes back to a picture (N, 3, H, W) float RGB, 0 to 1."""
+        return planes * (self.std / 255) + self.mean / 255
+
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
     """Convolution of equal size, batch normalisation, ReLU."""

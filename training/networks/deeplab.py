@@ -15,11 +15,13 @@ from training.networks.encoders import BACKBONES, BackboneError
 class Features(NamedTuple):
     """What a segmenter makes of pictures on the way to its answer.
 
-    Shape: logits (N, classes, H/4, W/4); detail (N, D, H/4, W/4), the backbone's low-level map;
-        scales, the pyramid's five branches, each (N, width, H/16, W/16).
+    Shape: logits (N, classes, H/4, W/4); decoded (N, width, H/4, W/4), what they are read from;
+        detail (N, D, H/4, W/4), the backbone's low-level map; scales, the pyramid's five branches,
+        each (N, width, H/16, W/16).
     """
 
     logits: Tensor
+    decoded: Tensor
     detail: Tensor
     scales: tuple[Tensor, ...]
 
@@ -77,8 +79,11 @@ class DeepLabV3Plus(nn.Module):
 
     def features(self, planes: Tensor) -> Features:
         """The logits with what they rest on; planes (N, 3, H, W) as `Normalise` makes them."""
-        detail, context = self.backbone(planes)
+        return self.decode(*self.backbone(planes))
+
+    def decode(self, detail: Tensor, context: Tensor) -> Features:
+        """From the backbone's two maps on."""
         scales = self.aspp.scales(context)
         context = interpolate(self.aspp(scales), size=detail.shape[2:], mode="bilinear")
-        joined = torch.cat([context, self.reduce(detail)], 1)
-        return Features(self.classify(self.decoder(joined)), detail, scales)
+        decoded = self.decoder(torch.cat([context, self.reduce(detail)], 1))
+        return Features(self.classify(decoded), decoded, detail, scales)

@@ -92,6 +92,7 @@ class ResNet(nn.Module):
         self.layer2 = self._stage(2 * width, depths[1], stride=2)
         self.layer3 = self._stage(4 * width, depths[2], stride=2)
         self.layer4 = self._stage(8 * width, depths[3], dilation=2)
+        self.half_channels = width
         self.detail_channels = width * block.expansion
         self.context_channels = 8 * width * block.expansion
 
@@ -104,8 +105,13 @@ class ResNet(nn.Module):
         return nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        detail = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
-        return detail, self.layer4(self.layer3(self.layer2(detail)))
+        return self.pyramid(x)[1:]
+
+    def pyramid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Maps at 1/2 (`half_channels`), 1/4 (`detail_channels`), 1/16 (`context_channels`)."""
+        half = self.relu(self.bn1(self.conv1(x)))
+        detail = self.layer1(self.maxpool(half))
+        return half, detail, self.layer4(self.layer3(self.layer2(detail)))
 
 
 class InvertedResidual(nn.Module):
@@ -156,7 +162,7 @@ class MobileNetV2(nn.Module):
         (6, 160, 3, 1, 2),
         (6, 320, 1, 1, 2),
     )
-    _DETAIL_BLOCK = 3  # the last block at 1/4
+    _HALF_BLOCK, _DETAIL_BLOCK = 1, 3  # the last blocks at 1/2 and at 1/4
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
@@ -169,12 +175,18 @@ class MobileNetV2(nn.Module):
                 layers.append(InvertedResidual(inputs, outputs, step, expand, dilation))
                 inputs = outputs
         self.features = nn.Sequential(*layers)
+        self.half_channels = _round8(16 * width)
         self.detail_channels = _round8(24 * width)
         self.context_channels = inputs
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        detail: Tensor = self.features[: self._DETAIL_BLOCK + 1](x)
-        return detail, self.features[self._DETAIL_BLOCK + 1 :](detail)
+        return self.pyramid(x)[1:]
+
+    def pyramid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `ResNet.pyramid`."""
+        half: Tensor = self.features[: self._HALF_BLOCK + 1](x)
+        detail: Tensor = self.features[self._HALF_BLOCK + 1 : self._DETAIL_BLOCK + 1](half)
+        return half, detail, self.features[self._DETAIL_BLOCK + 1 :](detail)
 
 
 def _round8(channels: float) -> int:

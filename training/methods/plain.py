@@ -1,27 +1,14 @@
-"""How each kind of network learns: what a batch costs it, and how it restores a picture."""
+"""Labels and weather from single pictures."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from training.losses import class_weights, grouped_cross_entropy
+from training.methods.method import Batch
 from training.networks.guide import Guide
 from training.recipes import Recipe
-
-Batch = Mapping[str, Tensor]
-"""Samples as `training.samples` makes them, stacked."""
-
-
-class Method(Protocol):
-    """The loss of one kind of network, by the stages of its recipe."""
-
-    def loss(self, network: nn.Module, batch: Batch, stage: str) -> Tensor:
-        """What the batch costs in that stage, a scalar to make small."""
-        ...
 
 
 class Segmenting:
@@ -46,10 +33,3 @@ class NamingWeather:
     def loss(self, network: nn.Module, batch: Batch, stage: str) -> Tensor:
         """See `Method.loss`."""
         return cross_entropy(network(batch["image"]), batch["weather"], label_smoothing=0.05)
-
-
-METHODS: dict[str, Callable[[Recipe, Guide | None], Method]] = {
-    "segmentation": Segmenting,
-    "weather": NamingWeather,
-}
-"""By the recipe's role."""

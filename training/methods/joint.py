@@ -1,0 +1,82 @@
+"""Restoring and segmenting with one encoder: the losses of the joint engine."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import kl_div, log_softmax, mse_loss, softmax
+
+from training.losses import (
+    class_weights,
+    feature_matching,
+    grouped_cross_entropy,
+    restoration_loss,
+)
+from training.methods.method import Batch, planes
+from training.networks.guide import Guide
+from training.networks.joint import Joint, JointNet
+from training.recipes import Recipe
+
+_TO_EVEN = 2
+
+
+class RestoringAndSegmenting:
+    """L = CE + L_D(I_2) + 0.5 MSE(I_1) + distillation + 0.005 L_H, as far as the recipe wants.
+
+    L_D, the MSE of the first of two restorations and L_H are those of SRRN; distillation holds
+    the logits of the degraded picture to the guide's on the clean one, KL(guide || network).
+    """
+
+    def __init__(self, recipe: Recipe, guide: Guide | None) -> None:
+        self._weights = class_weights(recipe.rare_class_power)
+        self._shares = recipe.losses
+        self._guide = guide
+        if guide is None and (self._share("distillation") or self._share("matching")):
+            raise ValueError(
+                f"recipe {recipe.name}: expected a frozen segmenter that guides, found none; "
+                "name a checkpoint with --guide"
+            )
+
+    def loss(self, network: nn.Module, batch: Batch, stage: str) -> Tensor:
+        """See `Method.loss`."""
+        joint: Joint = network(batch["image"])
+        clean = planes(batch["clean"])
+        weights = self._weights.to(clean.device)
+        loss = grouped_cross_entropy(joint.logits, batch["labels"], batch["groups"], weights)
+        restored = restoration_loss(joint.restored, clean)
+        restored = restored + 0.5 * mse_loss(joint.coarse.float(), clean)
+        return loss + self._share("restoration") * restored + self._guided(joint, clean)
+
+    def _guided(self, joint: Joint, clean: Tensor) -> Tensor:
+        distilled, matched = self._share("distillation"), self._share("matching")
+        loss = joint.logits.new_zeros(())
+        if self._guide is None or not (distilled or matched):
+            return loss
+        with torch.no_grad():
+            known = self._guide(clean)
+        if distilled:
+            loss = loss + distilled * distillation(joint.logits, known.logits)
+        if matched:
+            loss = loss + matched * feature_matching(self._guide(joint.restored), known)
+        return loss
+
+    def _share(self, name: str) -> float:
+        return self._shares.get(name, 0.0)
+
+    def restore(self, network: nn.Module, image: Tensor) -> Tensor:
+        """See `Restoring.restore`."""
+        assert isinstance(network, JointNet)
+        height, width = image.shape[2:]
+        padding = (0, width % _TO_EVEN, 0, height % _TO_EVEN)
+        padded = nn.functional.pad(image, padding, mode="replicate")
+        joint: Joint = network((padded * 255).round().permute(0, 2, 3, 1))
+        return joint.restored[:, :, :height, :width].clamp(0, 1)
+
+
+def distillation(logits: Tensor, known: Tensor) -> Tensor:
+    """KL(softmax(known) || softmax(logits)), mean over the pixels (Hinton et al. 2015).
+
+    Shape: both (N, K, h, w).
+    """
+    chances = log_softmax(logits.float(), 1), softmax(known.float(), 1)
+    return kl_div(*chances, reduction="none").sum(1).mean()
