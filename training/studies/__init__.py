@@ -1,0 +1,1 @@
+"""What was asked of trainings and measured: one question a module."""
