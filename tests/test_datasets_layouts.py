@@ -22,6 +22,7 @@ from tests.public_sets import (
     celebamask_hq,
     cityscapes,
     foggy,
+    idd,
     ids,
     picture,
     rain,
@@ -187,6 +188,15 @@ def test_listing_chooses_the_pictures_of_a_split(tmp_path: Path) -> None:
     camvid_tutorial(tmp_path)
     pairs = open_dataset("camvid", tmp_path, "val").pairs
     assert [pair.image.name for pair in pairs] == ["0001TP_006690.png"]
+
+
+def test_both_parts_of_idd_are_opened_from_one_folder(tmp_path: Path) -> None:
+    idd(tmp_path)
+    picture(tmp_path / "leftImg8bit/val/500/frame1_leftImg8bit.jpg")
+    ids(tmp_path / "gtFine/val/500/frame1_gtFine_labellevel3Ids.png", 25)
+    pack = open_dataset("idd", tmp_path, "val")
+    assert [pair.image.suffix for pair in pack.pairs] == [".png", ".jpg"]
+    assert (pack.load(1)[1] == CLASS_ID["sky"]).all()
 
 
 def test_faces_are_split_by_their_number(tmp_path: Path) -> None:

@@ -49,13 +49,10 @@ NIGHTTIME_DRIVING = Layout(
     ),
     condition="night",
 )
-UNDD = tuple(
-    Layout(
-        pictures=f"images/{{split}}/{{name}}.{suffix}",
-        labels=(Labels("labels/{split}/{name}.png", "cityscapes19"),),
-        condition="night",
-    )
-    for suffix in ("png", "jpg")
+UNDD = Layout(
+    pictures="images/{split}/{name}.{suffix}",
+    labels=(Labels("labels/{split}/{name}.png", "cityscapes19"),),
+    condition="night",
 )
 BDD100K = (
     Layout(

@@ -32,12 +32,9 @@ CAMVID = Layout(
     listing="{split}.txt",
 )
 _DRIVE = "{split}/{drive}/{name}"
-IDD = tuple(
-    Layout(
-        pictures=f"leftImg8bit/{_DRIVE}_leftImg8bit.{suffix}",
-        labels=(Labels(f"gtFine/{_DRIVE}_gtFine_labellevel3Ids.png", "idd26"),),
-    )
-    for suffix in ("png", "jpg")
+IDD = Layout(
+    pictures=f"leftImg8bit/{_DRIVE}_leftImg8bit.{{suffix}}",
+    labels=(Labels(f"gtFine/{_DRIVE}_gtFine_labellevel3Ids.png", "idd26"),),
 )
 IDD_LITE = Layout(
     pictures=f"leftImg8bit/{_DRIVE}_image.jpg",
