@@ -19,6 +19,7 @@ from training.synthesis.noise import grain
 from training.synthesis.scene import SynthesisError, pixels
 
 _RAMP = np.arange(256, dtype=np.float32)
+_SOFT = cv2.getGaussianKernel(3, 0.5, cv2.CV_32F)
 _PATCH, _ASIDE, _BLOCK = 15, 5, 32
 
 
@@ -109,6 +110,11 @@ def _jpeg2000(image: UInt8Array, bits_per_pixel: float, seed: int) -> UInt8Array
 
 def _coded(image: UInt8Array, ending: str, option: int, value: int) -> UInt8Array:
     coded = cv2.imencode(ending, image[..., ::-1], [option, value])[1]
+    if not len(coded):
+        raise SynthesisError(
+            f"{ending}: expected a picture that its header alone does not outweigh, found "
+            f"{image.shape[1]}x{image.shape[0]}; take a larger picture or a lower level"
+        )
     return pixels(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)))[..., ::-1].copy()
 
 
@@ -175,7 +181,8 @@ def _chromatic_aberration(image: UInt8Array, level: float, seed: int) -> UInt8Ar
     for channel, shift in ((0, int(level) - 1), (1, int(level) // 2 - 1)):
         if shift > 0:
             shown[:, shift:, channel] = image[:, :-shift, channel]
-    return pixels(cv2.GaussianBlur(shown, (3, 3), 0.5, borderType=cv2.BORDER_REFLECT))
+    soft = cv2.sepFilter2D(shown, cv2.CV_32F, _SOFT, _SOFT, borderType=cv2.BORDER_REFLECT)
+    return pixels(cv2.convertScaleAbs(soft))
 
 
 _KINDS: dict[str, Callable[[UInt8Array, float, int], UInt8Array]] = {

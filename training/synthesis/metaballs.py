@@ -108,7 +108,8 @@ def _groups(shape: tuple[int, int], drops: Metaballs) -> list[Float32Array]:
     """
     rng, scale = np.random.default_rng(drops.seed), shape[1] / 1024
     sizes = rng.integers(1, JOINED + 1, drops.count)
-    sizes = sizes[: int(np.searchsorted(np.cumsum(sizes), drops.count)) + 1]
+    sizes = np.diff(np.minimum(np.cumsum(sizes), drops.count), prepend=0)
+    sizes = sizes[sizes > 0]
     radii = scale * rng.uniform(*drops.radius_px, (len(sizes), JOINED))
     angles = rng.uniform(0.0, 2 * np.pi, radii.shape)
     places = np.stack([np.cos(angles), np.sin(angles)], axis=-1) * radii[:, :1, None]
