@@ -33,6 +33,7 @@ EXTRAS = {
         "torch>=2.13,<2.14",
         "onnx>=1.17,<2",
         "onnxscript>=0.5,<1",
+        "scikit-image>=0.25,<1",
         "tensorboard>=2.17,<3",
     ],
     "dev": [

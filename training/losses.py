@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate, l1_loss, mse_loss, nll_loss, softmax
+from torch.nn.functional import (
+    avg_pool2d,
+    interpolate,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    one_hot,
+    softmax,
+)
 
 from adverse_perception.labels import UNLABELLED
 from training.networks.deeplab import Features
@@ -35,18 +43,19 @@ def grouped_cross_entropy(
         float, row r of a sample is 1 at the classes that its label r may mean; weights (K,).
     """
     labels = labels[:, ::2, ::2]
-    logits = interpolate(logits.float(), size=labels.shape[1:], mode="bilinear")
-    with torch.autocast(logits.device.type, enabled=False):  # bfloat16 knows 0.996 and 1, no more
-        weighted = _log_chance(logits, groups) * _weight_of_row(groups, weights)[:, :, None, None]
+    # So small a floor that hopeless pixels still have a gradient.
+    log_chance = _chance(logits, labels, groups).clamp_min(1e-30).log()
+    weighted = log_chance * _weight_of_row(groups, weights)[:, :, None, None]
     known = labels != UNLABELLED
     total = nll_loss(weighted, labels, ignore_index=UNLABELLED, reduction="sum")
     return total / known.sum().clamp_min(1)
 
 
-def _log_chance(logits: Tensor, groups: Tensor) -> Tensor:
-    """Logarithm of the probability of every row of the groups: (N, K, h, w)."""
-    chance = torch.einsum("nrk,nkhw->nrhw", groups, softmax(logits, 1))
-    return chance.clamp_min(1e-30).log()  # so small that hopeless pixels still have a gradient
+def _chance(logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    """The probability of every row of the groups, at the labels' size: (N, K, h, w)."""
+    logits = interpolate(logits.float(), size=labels.shape[1:], mode="bilinear")
+    with torch.autocast(logits.device.type, enabled=False):  # bfloat16 knows 0.996 and 1, no more
+        return torch.einsum("nrk,nkhw->nrhw", groups, softmax(logits, 1))
 
 
 def _weight_of_row(groups: Tensor, weights: Tensor) -> Tensor:
@@ -55,32 +64,29 @@ def _weight_of_row(groups: Tensor, weights: Tensor) -> Tensor:
     return (groups @ (weights * shares)) / (groups @ shares).clamp_min(1e-6)
 
 
-def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity with a Gaussian window of 11, sigma 1.5 (Wang et al. 2004): a scalar.
+def ssim(x: Tensor, y: Tensor, stride: int = 1) -> Tensor:
+    """Structural similarity in windows of 7x7 (Wang et al. 2004), as scikit-image's: a scalar.
 
-    Shape: both (N, C, H, W) float, 0 to 1; sides of at least 11.
+    Every channel by itself; a stride looks at every so manieth window, which is as good to learn
+    from and much cheaper.
+
+    Shape: both (N, C, H, W) float, 0 to 1; sides of at least 7.
     """
-    x, y = x.float(), y.float()
     with torch.autocast(x.device.type, enabled=False):  # differences of squares need the digits
-        mean_x, mean_y = _blurred(x), _blurred(y)
-        var_x = _blurred(x * x) - mean_x**2
-        var_y = _blurred(y * y) - mean_y**2
-        covariance = _blurred(x * y) - mean_x * mean_y
+        x, y = x.float(), y.float()
+        mean_x, mean_y, mean_xx, mean_yy, mean_xy = (
+            avg_pool2d(one, 7, stride) for one in (x, y, x * x, y * y, x * y)
+        )
+        unbiased = 49 / 48
+        var_x = unbiased * (mean_xx - mean_x**2)
+        var_y = unbiased * (mean_yy - mean_y**2)
+        covariance = unbiased * (mean_xy - mean_x * mean_y)
         light = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
         return (light * (2 * covariance + _C2) / (var_x + var_y + _C2)).mean()
 
 
 _C1, _C2 = 0.01**2, 0.03**2
-
-
-def _blurred(x: Tensor) -> Tensor:
-    """Every channel by itself, one axis after the other; only where the window fits."""
-    channels = x.shape[1]
-    distance = torch.arange(-5, 6, dtype=x.dtype, device=x.device)
-    window = torch.exp(-(distance**2) / (2 * 1.5**2))
-    window = (window / window.sum()).expand(channels, 1, 11)
-    x = conv2d(x, window[..., None], groups=channels)
-    return conv2d(x, window[:, :, None], groups=channels)
+_LOSS_STRIDE = 3
 
 
 def restoration_loss(restored: Tensor, clean: Tensor) -> Tensor:
@@ -88,7 +94,7 @@ def restoration_loss(restored: Tensor, clean: Tensor) -> Tensor:
 
     Shape: both (N, 3, H, W) float, 0 to 1.
     """
-    return 0.85 * (1 - ssim(restored, clean)) + 0.15 * l1_loss(restored.float(), clean.float())
+    return 0.85 * (1 - ssim(restored, clean, _LOSS_STRIDE)) + 0.15 * l1_loss(restored.float(), clean.float())
 
 
 def stepwise_restoration_loss(refined: Sequence[Tensor], clean: Tensor) -> Tensor:
@@ -115,3 +121,37 @@ def feature_matching(restored: Features, clean: Features) -> Tensor:
     pairs = list(zip(restored.scales, clean.scales, strict=True))
     high = sum((l1_loss(a, b.detach()) for a, b in pairs), torch.zeros(())) / len(pairs)
     return high + 0.1 * l1_loss(restored.detail, clean.detail.detach())
+
+
+def soft_iou_loss(logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    """1 - soft IoU, the mean over every picture's own classes; 0 without labels.
+
+    Of a class, with p its probability and g its labels, 0 or 1: soft IoU = sum p g / sum
+    (p + g - p g). A coarse label has the sum of its classes' probabilities.
+
+    Shape: as of `grouped_cross_entropy`, and at half the labels' resolution too.
+    """
+    labels = labels[:, ::2, ::2]
+    known = labels != UNLABELLED
+    truth = one_hot(labels.where(known, 0), groups.shape[1]).permute(0, 3, 1, 2) * known[:, None]
+    chance = _chance(logits, labels, groups) * known[:, None]
+    both = (chance * truth).sum((2, 3))
+    either = (chance + truth).sum((2, 3)) - both
+    present = truth.any(3).any(2)
+    missed: Tensor = (1 - both / either.clamp_min(1e-6)) * present
+    return missed.sum() / present.sum().clamp_min(1)
+
+
+def refinement_loss(logits: Tensor, labels: Tensor, groups: Tensor, weights: Tensor) -> Tensor:
+    """L_SGA = CE + 0.5 (1 - soft IoU); see `grouped_cross_entropy` for the shapes."""
+    overlap = soft_iou_loss(logits, labels, groups)
+    return grouped_cross_entropy(logits, labels, groups, weights) + 0.5 * overlap
+
+
+def synthesis_loss(restored: Tensor, clean: Tensor) -> Tensor:
+    """L_EGS = mean |restored - clean| + 0.2 (1 - SSIM), both (N, 3, H, W) float, 0 to 1.
+
+    Without the perceptual and the adversarial term of SR-Net's reference design, which cost PSNR,
+    our target; the design itself leaves them out then.
+    """
+    return l1_loss(restored.float(), clean.float()) + 0.2 * (1 - ssim(restored, clean))

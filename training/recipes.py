@@ -14,6 +14,7 @@ from adverse_perception.labels import CLASS_NAMES
 from training.networks.classifier import WeatherNet
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.joint import JointNet
+from training.networks.srnet import srnet
 from training.networks.srrn import durn_r, srrn
 
 LABELLED = {"camvid": 0.42, "idd_lite": 0.28, "kitti_semantic": 0.15, "street": 0.15}
@@ -140,6 +141,7 @@ NETWORKS: dict[str, Callable[[Recipe], nn.Module]] = {
     "joint": lambda recipe: JointNet(
         recipe.backbone, len(CLASS_NAMES), recipe.width, **recipe.options
     ),
+    "srnet": lambda recipe: srnet(len(CLASS_NAMES), recipe.width),
     "srrn": lambda recipe: srrn(recipe.width),
     "durn_r": lambda recipe: durn_r(recipe.width),
 }

@@ -8,6 +8,7 @@ authors'. The papers' code reads blue first; here, as everywhere, red comes firs
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -76,7 +77,7 @@ class SGA(nn.Module):
     def __init__(self, classes: int, width: int) -> None:
         super().__init__()
         widths = [width * times for times in (1, 2, 4, 8)]
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.enter = _convolved(3 + classes + 1, width, 7)  # with the map's entropy
         self.down = nn.ModuleList([_convolved(i, o, stride=2) for i, o in pairs])
         self.middle = nn.Sequential(*(_Residual(widths[-1], rate) for rate in _DILATIONS))
