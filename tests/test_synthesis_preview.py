@@ -43,6 +43,17 @@ def test_preview_shows_only_what_is_asked_for_in_that_order(picture: Path, tmp_p
     assert not np.array_equal(blur, fog)
 
 
+def test_windows_reflect_the_picture_that_preview_is_given(picture: Path, tmp_path: Path) -> None:
+    red = np.full((40, 60, 3), (0, 0, 200), np.uint8)  # BGR
+    cv2.imwrite(str(tmp_path / "red.png"), red)
+    out = tmp_path / "sheet.png"
+    arguments = ["preview", str(picture), "--only", "reflection", "--columns", "1"]
+    assert main([*arguments, "--reflected", str(tmp_path / "red.png"), "--out", str(out)]) == 0
+    sheet = cv2.imread(str(out)).astype(int)
+    added = (sheet[40:380, 480:950] - sheet[40:380, :470]).mean(axis=(0, 1))
+    assert added[2] > 5 > max(added[:2])
+
+
 def test_a_sheet_repeats_itself_and_leaves_the_picture() -> None:
     before = IMAGE.copy()
     first, again = (contact_sheet(IMAGE, LABELS, ["rain", "dither"], columns=2) for _ in range(2))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from adverse_perception.files import FileError, write_picture
 from adverse_perception.frames import UInt8Array
@@ -34,6 +35,10 @@ def _read(path: Path, flags: int) -> UInt8Array:
     return pixels(array)
 
 
+def _colours(path: Path) -> UInt8Array:
+    return np.ascontiguousarray(_read(path, cv2.IMREAD_COLOR)[..., ::-1])
+
+
 def _parser() -> argparse.ArgumentParser:
     names = "".join(f"  {title}: {' '.join(names)}\n" for title, names in SECTIONS.items())
     parser = argparse.ArgumentParser(
@@ -50,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     preview.add_argument("image", type=Path, help="a clear road picture")
     preview.add_argument("--labels", type=Path, help="its class ids as PNG (0 to 10, 255 = none)")
+    preview.add_argument("--reflected", type=Path, metavar="IMAGE", help="seen in windows")
     preview.add_argument("--only", nargs="+", default=[], metavar="NAME", help="names to show")
     preview.add_argument("--out", type=Path, default=Path("sheet.png"), help="file to write")
     preview.add_argument("--seed", type=int, default=0, help="another seed, other weather")
@@ -59,14 +65,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _preview(arguments: argparse.Namespace) -> None:
-    image = _read(arguments.image, cv2.IMREAD_COLOR)[..., ::-1]
+    image = _colours(arguments.image)
     size = (arguments.width, round(arguments.width * image.shape[0] / image.shape[1]))
     image = pixels(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    labels = None
+    labels = reflected = None
+    if arguments.reflected is not None:
+        reflected = _colours(arguments.reflected)
     if arguments.labels is not None:
         found = _read(arguments.labels, cv2.IMREAD_GRAYSCALE)
         labels = pixels(cv2.resize(found, size, interpolation=cv2.INTER_NEAREST))
-    sheet = contact_sheet(image, labels, arguments.only, arguments.seed, max(1, arguments.columns))
+    columns = max(1, arguments.columns)
+    sheet = contact_sheet(image, labels, arguments.only, arguments.seed, columns, reflected)
     write_picture(arguments.out, sheet)
     print(f"{arguments.out}: {sheet.shape[1]}x{sheet.shape[0]}")
 

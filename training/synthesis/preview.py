@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from adverse_perception.frames import UInt8Array
 from training.synthesis.depth import estimate_depth
 from training.synthesis.effects import render
 from training.synthesis.fog import foggy_cityscapes
-from training.synthesis.regular import REGULAR, TID, Leveled
+from training.synthesis.regular import REGULAR, TID
 from training.synthesis.scene import SynthesisError, pixels
 from training.synthesis.weather import EFFECTS, OTHER_GENERATORS, WEATHERS, degrade
 
@@ -33,6 +34,7 @@ def contact_sheet(
     only: Sequence[str] = (),
     seed: int = 0,
     columns: int = 5,
+    reflected: UInt8Array | None = None,
 ) -> UInt8Array:
     """Everything by strength, one row each under a caption: (H', W', 3) uint8 RGB.
 
@@ -42,6 +44,7 @@ def contact_sheet(
         only: names to show, in this order; all of `NAMES` if empty.
         seed: of all chance.
         columns: strengths in a row.
+        reflected: (h, w, 3) uint8 RGB that windows show; the picture turned over if None.
 
     Raises:
         SynthesisError: an unknown name.
@@ -52,36 +55,49 @@ def contact_sheet(
         raise SynthesisError(f"preview: expected names of {known}; found {', '.join(unknown)}")
     rows = []
     for name in only or NAMES:
-        tiles = _row(image, labels, name, seed, columns)
+        tiles = list(_row(_Subject(image, labels, reflected), name, seed, columns))
         tiles += [("", np.zeros_like(image))] * (columns - len(tiles))
         shown = [("clear", image), *tiles[:columns]]
         rows.append(np.hstack([_captioned(tile, caption) for caption, tile in shown]))
     return pixels(np.vstack(rows))
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """What is shown in every weather."""
+
+    image: UInt8Array
+    labels: UInt8Array | None
+    reflected: UInt8Array | None
+
+
 def _row(
-    image: UInt8Array, labels: UInt8Array | None, name: str, seed: int, columns: int
-) -> list[tuple[str, UInt8Array]]:
+    subject: _Subject, name: str, seed: int, columns: int
+) -> Iterator[tuple[str, UInt8Array]]:
     """Captions and pictures of one name, light to heavy."""
+    image, labels = subject.image, subject.labels
     if name == FOGGY:
         depth = estimate_depth(image, labels)
-        return [
-            (f"{name} {far:.0f} m", render(image, depth, foggy_cityscapes(image, far)))
-            for far in _VISIBILITIES_M
-        ]
+        for far in _VISIBILITIES_M:
+            yield f"{name} {far:.0f} m", render(image, depth, foggy_cityscapes(image, far))
+        return
     leveled = REGULAR.get(name) or TID.get(name)
     steps = columns if leveled is None else leveled.levels
-    tiles = []
     for step in range(steps):
-        strength = step / max(1, steps - 1)
+        share = step / max(1, steps - 1)
         rng = np.random.default_rng([seed, NAMES.index(name), 0 if leveled else step])
-        shown = degrade(image, name, rng, labels=labels, strength=(strength, strength))
-        tiles.append((f"{name} {_step(leveled, step, strength)}", shown))
-    return tiles
-
-
-def _step(leveled: Leveled | None, step: int, strength: float) -> str:
-    return f"{strength:.2f}" if leveled is None else f"level {step + 1}"
+        caption = f"{name} {share:.2f}" if leveled is None else f"{name} level {step + 1}"
+        yield (
+            caption,
+            degrade(
+                image,
+                name,
+                rng,
+                labels=labels,
+                strength=(share, share),
+                reflected=subject.reflected,
+            ),
+        )
 
 
 def _captioned(tile: UInt8Array, caption: str) -> UInt8Array:

@@ -59,11 +59,19 @@ class Reflection:
 
 
 def draw_reflection(rng: np.random.Generator, strength: float) -> Reflection:
-    """Draw model 2, from a dim reflection (strength 0) to the paper's (1), in true colours."""
+    """Draw model 2 in true colours, from a dim reflection (strength 0) to the paper's (1).
+
+    Every other one only adds up and saturates, as light does: where two skies meet, the paper's
+    attenuation would leave nothing of the reflection, and most road pictures have a sky.
+    """
+    blur, brightness = float(rng.choice(np.linspace(1.0, 5.0, 80))), 0.3 + 0.7 * strength
+    attenuation = float(1.08 + rng.uniform(0.0, 0.1))
+    if rng.random() < 0.5:
+        attenuation, brightness = 0.0, 0.5 * brightness
     return Reflection(
-        blur_px=float(rng.choice(np.linspace(1.0, 5.0, 80))),
-        brightness=0.3 + 0.7 * strength,
-        attenuation=float(1.08 + rng.uniform(0.0, 0.1)),
+        blur_px=blur,
+        brightness=brightness,
+        attenuation=attenuation,
         transmitted=float(1.0 - rng.uniform(0.0, 0.2)),
         by_channel=False,
         place=(float(rng.uniform()), float(rng.uniform())),
