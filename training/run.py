@@ -162,6 +162,8 @@ class Run:
     def _enter(self, stage: Stage) -> None:
         """Let the stage's share of the network learn, with an optimiser of its own."""
         self._stage = stage
+        # Old gradients of what learns no more would count when gradients are clipped.
+        self.network.zero_grad(set_to_none=True)
         for name, value in self.network.named_parameters():
             value.requires_grad_(name.startswith(stage.trains))
         learning = [value for value in self.network.parameters() if value.requires_grad]
@@ -186,6 +188,7 @@ class Run:
         stage = schedule.at(self.step)[0]
         if stage is not self._stage:  # it builds on the averaged weights of the one before
             self.network.load_state_dict(self.average.network.state_dict())
+            self.average.updates = 0  # or the drawn weights of what begins to learn stay for long
             self._enter(stage)
         self.network.train()
         _keep_frozen_statistics(self.network)
