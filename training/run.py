@@ -159,6 +159,17 @@ class Run:
         }
         save(self.checkpoint, content)
 
+    def keep(self) -> None:
+        """Write what an evaluation needs of this moment, and never write over it."""
+        content = {
+            "recipe": describe(self.recipe),
+            "average": self.average.network.state_dict(),
+            "step": self.step,
+            "score": self.score,
+            "learnt_from": list(self.learnt_from),
+        }
+        save(self.folder / "kept" / f"{self.step:06d}.pt", content)
+
     def _enter(self, stage: Stage) -> None:
         """Let the stage's share of the network learn, with an optimiser of its own."""
         self._stage = stage

@@ -62,7 +62,13 @@ def _one_thread(_: int) -> None:
 
 
 def train(
-    run: Run, stream: Stream, validation: Pack, *, workers: int = 0, save_every: int = 500
+    run: Run,
+    stream: Stream,
+    validation: Pack,
+    *,
+    workers: int = 0,
+    save_every: int = 500,
+    keep: bool = False,
 ) -> list[float]:
     """Train to the end, with checkpoints, TensorBoard and a progress bar.
 
@@ -72,6 +78,7 @@ def train(
         validation: labelled frames it does not learn from, scored at every checkpoint.
         workers: processes that load samples; 0 loads them in this one.
         save_every: steps between checkpoints.
+        keep: keep the weights of every checkpoint in `kept/`, for studies.
 
     Returns:
         The loss of every step.
@@ -96,6 +103,8 @@ def train(
             run.score = validate(recipe, run.average.network, validation, run.method)
             record(run, recent, batch)
             run.save()
+            if keep:
+                run.keep()
     return losses
 
 
@@ -151,6 +160,9 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
         "--skip-broken", action="store_true", help="go on without pictures that cannot be read"
     )
     parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep every checkpoint's weights, for studies"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes that load samples")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is one")
@@ -203,7 +215,14 @@ def train_as_told(arguments: argparse.Namespace, process: Process) -> None:
     run = Run(recipe, folder, process, compiled=arguments.compile, guide=guide)
     begin(run, arguments)
     try:
-        train(run, stream, validation, workers=arguments.workers, save_every=arguments.save_every)
+        train(
+            run,
+            stream,
+            validation,
+            workers=arguments.workers,
+            save_every=arguments.save_every,
+            keep=arguments.keep,
+        )
     except KeyboardInterrupt:
         if process.leads:
             run.save()

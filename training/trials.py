@@ -53,6 +53,7 @@ def trial_of(
     number: int,
     *,
     labels: UInt8Array | None = None,
+    depth_m: Float32Array | None = None,
     reflected: UInt8Array | None = None,
 ) -> Trial:
     """Put a trial's weather on a frame.
@@ -62,6 +63,7 @@ def trial_of(
         name: of `OWN`, `OTHERS`, or anything that `training.synthesis.draw` knows.
         number: of the frame; another one, other weather.
         labels: (H, W) uint8 class ids; with them distances are estimated better.
+        depth_m: (H, W) float32 metres, if known.
         reflected: (h, w, 3) uint8 RGB that a window shows.
 
     Raises:
@@ -72,7 +74,7 @@ def trial_of(
         state = State((foggy_cityscapes(image, FOGS_M[name]),))
     else:
         state = draw(name, rng, NOTICEABLE)
-    depth = estimate_depth(image, labels)
+    depth = estimate_depth(image, labels) if depth_m is None else depth_m
     return Trial(
         render(image, depth, state, labels=labels, reflected=reflected),
         render(image, depth, clear_view(state), labels=labels),
