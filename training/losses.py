@@ -43,9 +43,10 @@ def grouped_cross_entropy(
         float, row r of a sample is 1 at the classes that its label r may mean; weights (K,).
     """
     labels = labels[:, ::2, ::2]
-    # So small a floor that hopeless pixels still have a gradient.
-    log_chance = _chance(logits, labels, groups).clamp_min(1e-30).log()
-    weighted = log_chance * _weight_of_row(groups, weights)[:, :, None, None]
+    with torch.autocast(logits.device.type, enabled=False):  # bfloat16 knows 0.996 and 1, no more
+        # So small a floor that hopeless pixels still have a gradient.
+        log_chance = _chance(logits, labels, groups).clamp_min(1e-30).log()
+        weighted = log_chance * _weight_of_row(groups, weights)[:, :, None, None]
     known = labels != UNLABELLED
     total = nll_loss(weighted, labels, ignore_index=UNLABELLED, reduction="sum")
     return total / known.sum().clamp_min(1)
@@ -54,8 +55,7 @@ def grouped_cross_entropy(
 def _chance(logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
     """The probability of every row of the groups, at the labels' size: (N, K, h, w)."""
     logits = interpolate(logits.float(), size=labels.shape[1:], mode="bilinear")
-    with torch.autocast(logits.device.type, enabled=False):  # bfloat16 knows 0.996 and 1, no more
-        return torch.einsum("nrk,nkhw->nrhw", groups, softmax(logits, 1))
+    return torch.einsum("nrk,nkhw->nrhw", groups, softmax(logits, 1))
 
 
 def _weight_of_row(groups: Tensor, weights: Tensor) -> Tensor:
@@ -94,7 +94,9 @@ def restoration_loss(restored: Tensor, clean: Tensor) -> Tensor:
 
     Shape: both (N, 3, H, W) float, 0 to 1.
     """
-    return 0.85 * (1 - ssim(restored, clean, _LOSS_STRIDE)) + 0.15 * l1_loss(restored.float(), clean.float())
+    return 0.85 * (1 - ssim(restored, clean, _LOSS_STRIDE)) + 0.15 * l1_loss(
+        restored.float(), clean.float()
+    )
 
 
 def stepwise_restoration_loss(refined: Sequence[Tensor], clean: Tensor) -> Tensor:
@@ -134,7 +136,8 @@ def soft_iou_loss(logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
     labels = labels[:, ::2, ::2]
     known = labels != UNLABELLED
     truth = one_hot(labels.where(known, 0), groups.shape[1]).permute(0, 3, 1, 2) * known[:, None]
-    chance = _chance(logits, labels, groups) * known[:, None]
+    with torch.autocast(logits.device.type, enabled=False):
+        chance = _chance(logits, labels, groups) * known[:, None]
     both = (chance * truth).sum((2, 3))
     either = (chance + truth).sum((2, 3)) - both
     present = truth.any(3).any(2)
