@@ -1,0 +1,200 @@
+"""Is it cooperation that helps? The rows that a study of SR-Net must have (section 2.3).
+
+  python -m training.studies.cooperation RUNS --rival engines/all_weather.onnx --out FILE.md
+
+RUNS holds the trainings `srnet`, `srnet_s0`, `srnet_label` and `srnet_constant`; `srnet_regular`,
+if it is there, is judged on the six regular degradations. Frames of CamVid's test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from adverse_perception.files import FileError
+from adverse_perception.frames import UInt8Array
+from adverse_perception.inference import EngineError
+from adverse_perception.labels import CLASS_NAMES
+from adverse_perception.scores import ConfusionMatrix
+from training.checkpoints import GUIDE, open_checkpoint, open_guide
+from training.datasets import data_folder, open_pack
+from training.evaluate import labeller, open_engine
+from training.methods.cooperate import Cooperating
+from training.studies.restorers import (
+    Case,
+    Label,
+    Restore,
+    cases_of,
+    judge,
+    labels_of,
+    picture_of,
+    planes_of,
+    restorer,
+    segmenter,
+)
+from training.studies.spearman import StudyError
+from training.studies.tables import Row, table, write_results
+from training.synthesis import REGULAR
+from training.trials import OWN
+
+RESTORERS = {
+    "srnet_constant": "Seg(y), EGS by a constant map: a plain restorer of the same size",
+    "srnet_s0": "Seg(y), EGS by s0, the segmenter's own map",
+    "srnet": "Seg(y), EGS by s1, the refined map",
+    "srnet_label": "Seg(y), EGS by the true labels (upper bound)",
+}
+
+
+def refined_miou(path: Path, guide: Path, cases: Sequence[Case]) -> float:
+    """MIoU of the refined map s1 itself. Raises `CheckpointError`."""
+    checkpoint, matrix = open_checkpoint(path), ConfusionMatrix(len(CLASS_NAMES))
+    method = Cooperating(checkpoint.recipe, open_guide(guide))
+    for case in cases:
+        logits = method.segment(checkpoint.network, planes_of(case.trial.image))
+        matrix.add(labels_of(logits, case.labels.shape[:2]), case.labels)
+    return float(matrix.miou())
+
+
+def twice(path: Path, guide: Path) -> Restore:
+    """The restorer with two rounds of cooperation. Raises `CheckpointError`."""
+    checkpoint = open_checkpoint(path)
+    method = Cooperating(checkpoint.recipe, open_guide(guide))
+
+    @torch.no_grad()
+    def restore(case: Case) -> UInt8Array:
+        image = planes_of(case.trial.image)
+        return picture_of(method.cooperate(checkpoint.network, image, rounds=2).restored)
+
+    return restore
+
+
+def ablation(
+    runs: Path, rival: Label, cases: Sequence[Case], guide: Path, labels: tuple[Label, Label]
+) -> list[Row]:
+    """The rows, from the degraded frames to the clean ones.
+
+    Raises:
+        StudyError: the whole SR-Net is missing.
+    """
+    whole = runs / "srnet" / "last.pt"
+    if not whole.is_file():
+        raise StudyError(f"{whole}: expected the training of SR-Net, found none; train srnet")
+    rows = [_row("Seg(x)", judge(lambda c: c.trial.image, cases, *labels).figures())]
+    rows.append(_only("SGA(x, s0): the refined map", refined_miou(whole, guide, cases)))
+    frozen = open_guide(guide)
+    for name, title in RESTORERS.items():
+        path = runs / name / "last.pt"
+        if path.is_file():
+            rows.append(_row(title, judge(restorer(path, frozen), cases, *labels).figures()))
+    rows.append(
+        _row("Seg(y), s1, two rounds", judge(twice(whole, guide), cases, *labels).figures())
+    )
+    matrix = ConfusionMatrix(len(CLASS_NAMES))
+    for case in cases:
+        matrix.add(rival(case.trial.image), case.labels)
+    rows.append(_only("a segmenter trained on degraded frames", float(matrix.miou())))
+    rows.append(_row("clean frames", judge(lambda c: c.trial.clean, cases, *labels).figures()))
+    return rows
+
+
+_COLUMNS = ("PSNR", "SSIM", "mIoU, guide", "mIoU, second")
+
+
+def _row(name: str, figures: dict[str, float]) -> Row:
+    return {"": name, **{column: figures[column] for column in _COLUMNS}}
+
+
+def _only(name: str, miou: float) -> Row:
+    return {"": name, "PSNR": None, "SSIM": None, "mIoU, guide": miou, "mIoU, second": None}
+
+
+def regular_rows(
+    path: Path, pack_cases: dict[str, list[Case]], guide: Path, labels: tuple[Label, Label]
+) -> list[Row]:
+    """PSNR and SSIM before and after, for every regular degradation."""
+    restore, rows = restorer(path, open_guide(guide)), []
+    for name, cases in pack_cases.items():
+        before = judge(lambda c: c.trial.image, cases, *labels).figures()
+        after = judge(restore, cases, *labels).figures()
+        row: Row = {
+            "": name,
+            "PSNR before": before["PSNR"],
+            "after": after["PSNR"],
+            "SSIM before": before["SSIM"],
+            "SSIM after": after["SSIM"],
+        }
+        rows.append(row)
+    return rows
+
+
+def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.studies.cooperation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", type=Path, help="folder of the trainings")
+    parser.add_argument("--data", type=Path, help="folder that holds camvid/")
+    parser.add_argument("--guide", type=Path, default=GUIDE, help="segmenter of the trainings")
+    parser.add_argument("--second", type=Path, required=True, help="one that never took part")
+    parser.add_argument("--rival", type=Path, required=True, help="engine trained on weather")
+    parser.add_argument("--every", type=int, default=4, help="only every so manieth test frame")
+    parser.add_argument("--out", type=Path, default=Path("cooperation.md"), help="file to write")
+    return parser.parse_args(given)
+
+
+def main(given: list[str] | None = None) -> int:
+    """Judge as told and write the tables; returns the exit code."""
+    arguments = arguments_of(given)
+    try:
+        figures, text = study(arguments)
+        write_results(arguments.out, "Cooperation (SR-Net)", text, figures)
+    except (ValueError, EngineError, FileError) as error:
+        print(f"training.studies.cooperation: {error}", file=sys.stderr)
+        return 2
+    print(text)
+    return 0
+
+
+def study(arguments: argparse.Namespace) -> tuple[dict[str, list[Row]], str]:
+    """Both tables, as figures and as Markdown."""
+    pack = open_pack(data_folder(arguments.data) / "camvid", "test")
+    cases = cases_of(pack, OWN, arguments.every)
+    labels = segmenter(arguments.guide), segmenter(arguments.second)
+    rival = labeller(open_engine(arguments.rival, "onnxruntime", 1))
+    rows = ablation(arguments.runs, rival, cases, arguments.guide, labels)
+    digits = {"PSNR": 2, "PSNR before": 2, "after": 2}
+    parts = [
+        f"Made by `python -m training.studies.cooperation RUNS --every {arguments.every}` on "
+        f"{len(cases)} frames of CamVid's test split, in turn with {', '.join(OWN)}. "
+        f"{scale_of(arguments.runs)}",
+        table(rows, digits),
+    ]
+    path, regular = arguments.runs / "srnet_regular" / "last.pt", []
+    if path.is_file():
+        some = {name: cases_of(pack, [name], 3 * arguments.every) for name in REGULAR}
+        regular = regular_rows(path, some, arguments.guide, labels)
+        parts += ["## The six regular degradations, levels 1 to 4", table(regular, digits)]
+    return {"rows": rows, "regular": regular}, "\n\n".join(parts)
+
+
+def scale_of(runs: Path) -> str:
+    """What the trainings were, in a sentence."""
+    said = []
+    for path in sorted(runs.glob("srnet*/last.pt")):
+        checkpoint = open_checkpoint(path)
+        recipe = checkpoint.recipe
+        said.append(
+            f"{recipe.name}: {checkpoint.step} steps of {recipe.schedule.batch} crops of "
+            f"{recipe.crop[1]}x{recipe.crop[0]}, width {recipe.width}"
+        )
+    return f"Scale of the trainings: {'; '.join(said)}."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

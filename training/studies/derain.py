@@ -1,0 +1,166 @@
+"""Does a segmenter's opinion help deraining, and when? Two-stage against one-stage against none.
+
+  python -m training.studies.derain RUNS --out docs/results/derain.md
+
+RUNS holds a folder for every training, named as its recipe, with `last.pt`, and `kept/` where it
+was trained with --keep. Frames of CamVid's test split with drops on the glass, fixed seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from adverse_perception.files import FileError
+from training.checkpoints import GUIDE, open_checkpoint, open_guide
+from training.datasets import data_folder, open_pack
+from training.studies.restorers import Case, Label, cases_of, judge, restorer, segmenter
+from training.studies.spearman import StudyError, rank_correlations
+from training.studies.tables import Row, table, write_results
+
+ROWS = {
+    "srrn_coarse": "A/C, no refinement",
+    "srrn_plain": "A/C/R, no joint training",
+    "srrn_ojt": "A/C/R + OJT",
+    "srrn": "A/C/R + TJT",
+    "durn": "DuRN",
+    "durn_r_plain": "DuRN + R, no joint training",
+    "durn_r_ojt": "DuRN + R + OJT",
+    "durn_r": "DuRN + R + TJT",
+}
+PAPER = {
+    "as the camera sees it": (23.23, 0.8002, 34.50),
+    "A/C/R, no joint training": (34.61, 0.9581, 66.79),
+    "A/C/R + TJT": (34.57, 0.9583, 67.60),
+    "DuRN": (31.88, 0.9563, 66.37),
+    "DuRN + R + OJT": (30.18, 0.9482, 67.46),
+    "DuRN + R + TJT": (37.38, 0.9716, 68.35),
+}
+"""PSNR, SSIM and mIoU (%) on Raindrop-Cityscapes, from tables 8.1 and 8.2 of Guo et al. 2020."""
+PAPER_RHO = {
+    ("without", "PSNR (luma)", "SSIM"): 0.81,
+    ("without", "PSNR (luma)", "mIoU, guide"): 0.48,
+    ("without", "SSIM", "mIoU, guide"): 0.53,
+    ("with", "PSNR (luma)", "SSIM"): 0.72,
+    ("with", "PSNR (luma)", "mIoU, guide"): 0.68,
+    ("with", "SSIM", "mIoU, guide"): 0.95,
+}
+"""Table 8.3: Spearman's rho over checkpoints with and without joint training."""
+_SCORES = ("PSNR (luma)", "SSIM", "mIoU, guide")
+
+
+def main_table(
+    runs: Path, cases: list[Case], guide: Path, labels: tuple[Label, Label]
+) -> list[Row]:
+    """A row for every training there is, between the rainy frames and the clean ones."""
+    frozen = open_guide(guide)
+    found = {name: runs / name / "last.pt" for name in ROWS if (runs / name / "last.pt").is_file()}
+    if not found:
+        raise StudyError(f"{runs}: expected trainings ({', '.join(ROWS)}), found none; train one")
+    rows = [
+        _row("as the camera sees it", judge(lambda c: c.trial.image, cases, *labels).figures())
+    ]
+    for name, path in found.items():
+        rows.append(_row(ROWS[name], judge(restorer(path, frozen), cases, *labels).figures()))
+    rows.append(_row("clean", judge(lambda c: c.trial.clean, cases, *labels).figures()))
+    return rows
+
+
+def _row(name: str, figures: dict[str, float]) -> Row:
+    paper = PAPER.get(name, (None, None, None))
+    beside = dict(zip(("paper PSNR", "paper SSIM", "paper mIoU %"), paper, strict=True))
+    return {"": name, **figures, **beside}
+
+
+def correlations(
+    run: Path, kind: str, cases: list[Case], guide: Path, labels: tuple[Label, Label]
+) -> list[Row]:
+    """Rank correlations over the kept checkpoints of a run, with 95 % intervals."""
+    frozen = open_guide(guide)
+    tallies = [
+        judge(restorer(path, frozen), cases, *labels).figures()
+        for path in sorted((run / "kept").glob("*.pt"))
+    ]
+    scores = {name: [figures[name] for figures in tallies] for name in _SCORES}
+    return [
+        {
+            "training": f"{run.name} ({kind} joint training)",
+            "scores": f"{first} and {second}",
+            "checkpoints": str(len(tallies)),
+            "rho": found.rho,
+            "from": found.low,
+            "to": found.high,
+            "paper": PAPER_RHO[kind, first, second],
+        }
+        for (first, second), found in rank_correlations(scores).items()
+    ]
+
+
+def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.studies.derain",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", type=Path, help="folder of the trainings")
+    parser.add_argument("--data", type=Path, help="folder that holds camvid/")
+    parser.add_argument("--guide", type=Path, default=GUIDE, help="segmenter of the trainings")
+    parser.add_argument("--second", type=Path, required=True, help="one that never took part")
+    parser.add_argument("--every", type=int, default=4, help="only every so manieth test frame")
+    parser.add_argument("--out", type=Path, default=Path("derain.md"), help="file to write")
+    return parser.parse_args(given)
+
+
+def main(given: list[str] | None = None) -> int:
+    """Judge as told and write the tables; returns the exit code."""
+    arguments = arguments_of(given)
+    try:
+        pack = open_pack(data_folder(arguments.data) / "camvid", "test")
+        cases = cases_of(pack, ["drops"], arguments.every)
+        labels = segmenter(arguments.guide), segmenter(arguments.second)
+        rows = main_table(arguments.runs, cases, arguments.guide, labels)
+        rho = [
+            row
+            for name, kind in (("srrn_plain", "without"), ("srrn", "with"))
+            if (arguments.runs / name / "kept").is_dir()
+            for row in correlations(
+                arguments.runs / name, kind, cases[::2], arguments.guide, labels
+            )
+        ]
+        scale = _scale(arguments.runs)
+        text = "\n\n".join(
+            [
+                f"Made by `python -m training.studies.derain RUNS --every {arguments.every}` on "
+                f"{len(cases)} frames of CamVid's test split with drops on the glass. {scale}",
+                table(rows, {"PSNR": 2, "PSNR (luma)": 2, "paper PSNR": 2, "paper mIoU %": 2}),
+                "## Do the scores rise together? Spearman's rho over checkpoints",
+                table(rho, {"paper": 2, "rho": 2, "from": 2, "to": 2}) if rho else "Not measured.",
+            ]
+        )
+        write_results(arguments.out, "Two-stage joint training", text, {"rows": rows, "rho": rho})
+    except (ValueError, FileError) as error:
+        print(f"training.studies.derain: {error}", file=sys.stderr)
+        return 2
+    print(text)
+    return 0
+
+
+def _scale(runs: Path) -> str:
+    """What the trainings were, in a sentence."""
+    said = []
+    for name in ROWS:
+        if (runs / name / "last.pt").is_file():
+            checkpoint = open_checkpoint(runs / name / "last.pt")
+            recipe = checkpoint.recipe
+            stages = "+".join(stage.name for stage in recipe.schedule.stages)
+            said.append(
+                f"{name}: {checkpoint.step} steps ({stages}) of {recipe.schedule.batch} crops of "
+                f"{recipe.crop[1]}x{recipe.crop[0]}, width {recipe.width}"
+            )
+    return f"Scale of the trainings: {'; '.join(said)}. The paper's are 100 to 200 epochs at 512."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Trained restorers on trial: how near they come, and what two segmenters see in that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from tqdm import tqdm
+
+from adverse_perception.frames import UInt8Array
+from adverse_perception.labels import CLASS_NAMES
+from adverse_perception.scores import ConfusionMatrix
+from training.checkpoints import open_checkpoint, open_guide
+from training.datasets import Pack
+from training.methods import METHODS, Restoring
+from training.methods.cooperate import Cooperating, chances_of
+from training.networks.guide import Guide
+from training.restoration_scores import luma_psnr, psnr, ssim
+from training.trials import Trial, trial_of
+
+
+@dataclass(frozen=True)
+class Case:
+    """A frame on trial, with its labels (H, W) uint8."""
+
+    trial: Trial
+    labels: UInt8Array
+
+
+def cases_of(pack: Pack, names: Sequence[str], every: int) -> list[Case]:
+    """Every so manieth frame of a pack, in the weathers named in turn."""
+    cases = []
+    for turn, number in enumerate(range(0, len(pack.pairs), every)):
+        image, labels = pack.load(number)
+        other = pack.load((number + len(pack.pairs) // 2) % len(pack.pairs))[0]
+        name = names[turn % len(names)]
+        cases.append(Case(trial_of(image, name, number, labels=labels, reflected=other), labels))
+    return cases
+
+
+Restore = Callable[[Case], UInt8Array]
+Label = Callable[[UInt8Array], UInt8Array]
+
+
+def planes_of(image: UInt8Array) -> Tensor:
+    """(1, 3, H, W) float, 0 to 1."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+
+
+def picture_of(planes: Tensor) -> UInt8Array:
+    """(H, W, 3) uint8 RGB, rounded as it would be saved."""
+    grey = (planes[0].clamp(0, 1) * 255).round().permute(1, 2, 0)
+    return np.asarray(grey.numpy(), np.uint8)
+
+
+def labels_of(logits: Tensor, shape: tuple[int, int]) -> UInt8Array:
+    """(H, W) uint8 of logits (1, K, h, w) at any size."""
+    full = interpolate(logits.float(), size=shape, mode="bilinear")
+    return np.asarray(full.argmax(1)[0].numpy(), np.uint8)
+
+
+def segmenter(path: Path) -> Label:
+    """Labels by a frozen segmenter. Raises `CheckpointError`."""
+    guide = open_guide(path)
+
+    @torch.no_grad()
+    def label(image: UInt8Array) -> UInt8Array:
+        return labels_of(guide(planes_of(image)).logits, image.shape[:2])
+
+    return label
+
+
+def restorer(path: Path, guide: Guide) -> Restore:
+    """What a checkpoint makes of a case, told the labels if its recipe restores by them.
+
+    Raises:
+        CheckpointError: the file is unfit.
+    """
+    checkpoint = open_checkpoint(path)
+    method = METHODS[checkpoint.recipe.role](checkpoint.recipe, guide)
+    assert isinstance(method, Restoring), checkpoint.recipe.role
+
+    @torch.no_grad()
+    def restore(case: Case) -> UInt8Array:
+        image = planes_of(case.trial.image)
+        if isinstance(method, Cooperating):
+            labels = torch.from_numpy(case.labels.astype(np.int64))[None]
+            truth = chances_of(labels, torch.eye(len(CLASS_NAMES))[None])
+            return picture_of(method.cooperate(checkpoint.network, image, truth=truth).restored)
+        return picture_of(method.restore(checkpoint.network, image))
+
+    return restore
+
+
+@dataclass
+class Tally:
+    """Scores of one restorer over the cases."""
+
+    guide: ConfusionMatrix = field(default_factory=lambda: ConfusionMatrix(len(CLASS_NAMES)))
+    second: ConfusionMatrix = field(default_factory=lambda: ConfusionMatrix(len(CLASS_NAMES)))
+    psnr: list[float] = field(default_factory=list)
+    luma: list[float] = field(default_factory=list)
+    ssim: list[float] = field(default_factory=list)
+
+    def figures(self) -> dict[str, float]:
+        """Means over the pictures, mIoU over one confusion matrix."""
+        return {
+            "PSNR": float(np.mean(self.psnr)),
+            "PSNR (luma)": float(np.mean(self.luma)),
+            "SSIM": float(np.mean(self.ssim)),
+            "mIoU, guide": float(self.guide.miou()),
+            "mIoU, second": float(self.second.miou()),
+        }
+
+
+def judge(restore: Restore, cases: Sequence[Case], guide: Label, second: Label) -> Tally:
+    """Restore every case and score it, by the guide and by a segmenter that never took part."""
+    tally = Tally()
+    for case in tqdm(cases, leave=False):
+        picture, clean = restore(case), case.trial.clean
+        tally.psnr.append(psnr(picture, clean))
+        tally.luma.append(luma_psnr(picture, clean))
+        tally.ssim.append(ssim(picture, clean))
+        tally.guide.add(guide(picture), case.labels)
+        tally.second.add(second(picture), case.labels)
+    return tally
