@@ -1,0 +1,78 @@
+"""Weather that scores are measured in, and the samples that restoration learns from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests.packs import road  # noqa: E402
+from tests.toys import LIGHT, TOY, write_data  # noqa: E402
+from training.recipes import RECIPES  # noqa: E402
+from training.restoration_recipes import RESTORATION_RECIPES  # noqa: E402
+from training.samples import open_stream  # noqa: E402
+from training.synthesis import SynthesisError  # noqa: E402
+from training.trials import FOGS_M, OTHERS, OWN, trial_of  # noqa: E402
+
+IMAGE, LABELS = road(np.random.default_rng(4), 96, 128)
+
+
+@pytest.mark.parametrize("name", [*OWN, *OTHERS])
+def test_trial_is_the_same_in_every_run_and_another_on_every_frame(name: str) -> None:
+    first, again, other = (trial_of(IMAGE, name, number, labels=LABELS) for number in (3, 3, 4))
+    assert np.array_equal(first.image, again.image)
+    assert np.array_equal(first.occlusion, again.occlusion)
+    assert not np.array_equal(first.image, first.clean)
+    if name not in FOGS_M:  # the same fog lies on all
+        assert not np.array_equal(first.image, other.image)
+
+
+def test_thicker_fog_hides_more() -> None:
+    trials = [trial_of(IMAGE, name, 0, labels=LABELS) for name in FOGS_M]
+    changed = [np.abs(t.image.astype(int) - t.clean).mean() for t in trials]
+    assert changed == sorted(changed)
+    assert all(np.array_equal(t.clean, IMAGE) for t in trials)
+
+
+def test_occlusion_is_where_drops_are() -> None:
+    trial = trial_of(IMAGE, "metaball_drops", 1, labels=LABELS)
+    changed = np.abs(trial.image.astype(int) - trial.clean).max(2) > 0
+    assert trial.occlusion.max() > 0.5
+    assert not changed[trial.occlusion == 0].any()
+
+
+def test_no_recipe_trains_on_the_generators_kept_for_tests() -> None:
+    for recipe in (RECIPES | RESTORATION_RECIPES).values():
+        assert not set(recipe.augmentation.conditions) & set(OTHERS), recipe.name
+
+
+def test_unknown_trial_is_named() -> None:
+    with pytest.raises(SynthesisError, match="'hail'"):
+        trial_of(IMAGE, "hail", 0)
+
+
+def test_samples_to_restore_carry_the_clean_picture_and_what_hides_it(tmp_path: Path) -> None:
+    data = write_data(tmp_path)
+    augmentation = replace(LIGHT, weather=1.0, photometry=0.0, conditions={"drops": 1.0})
+    recipe = replace(TOY, role="joint", augmentation=augmentation)
+    for number in range(8):
+        sample = open_stream(recipe, data).samples[number]
+        image, clean, hidden = (sample[key].numpy() for key in ("image", "clean", "occlusion"))
+        assert image.shape == clean.shape == (32, 48, 3)
+        assert hidden.shape == (32, 48)
+        assert not np.array_equal(image, clean)
+        assert hidden.max() > 0.3
+        assert {"labels", "groups"} <= sample.keys()
+
+
+def test_sample_without_weather_is_its_own_target(tmp_path: Path) -> None:
+    data = write_data(tmp_path)
+    augmentation = replace(LIGHT, weather=0.0, photometry=0.0)
+    recipe = replace(TOY, role="joint", augmentation=augmentation)
+    sample = open_stream(recipe, data).samples[0]
+    assert torch.equal(sample["image"], sample["clean"])
+    assert float(sample["occlusion"].max()) == 0
