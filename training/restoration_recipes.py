@@ -5,9 +5,10 @@ Narrow ones that two CPU cores train in an hour or two, and the paper's, for a G
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from training.recipes import Augmentation, Recipe, Schedule, Stage
+from training.recipes import RECIPES, Augmentation, Recipe, Schedule, Stage
 
 _MATCHING = {"matching": 0.005}
 _DROPS = Augmentation(photometry=0.3, weather=1.0, conditions={"drops": 1.0})
@@ -161,4 +162,33 @@ _ROWS = (restoring_by(source, _SRNET) for source in ("s0", "label", "constant"))
 COOPERATING = {recipe.name: recipe for recipe in (*_WHOLE, *_ROWS)}
 """SR-Net in adverse weather and for the six regular degradations, and its rows of the ablation."""
 
-RESTORATION_RECIPES = DERAINING | COOPERATING
+_JOINT = RECIPES["joint"]
+
+
+def _small(name: str, changed: Mapping[str, float], options: Mapping[str, bool]) -> Recipe:
+    """The joint network in a short training, with a part changed."""
+    schedule = replace(_JOINT.schedule, steps=600, batch=6)
+    return replace(
+        _JOINT,
+        name=name,
+        schedule=schedule,
+        crop=(192, 256),
+        losses={**_JOINT.losses, **changed},
+        options=options,
+    )
+
+
+ABLATED = {
+    recipe.name: recipe
+    for recipe in (
+        _small("joint_small", {}, {}),
+        _small("joint_unmodulated", {}, {"modulated": False}),
+        _small("joint_unrefined", {}, {"refined": False}),
+        _small("joint_undistilled", {"distillation": 0.0}, {}),
+        _small("joint_matched", {"matching": 0.005}, {}),
+        _small("joint_unrestored", {"restoration": 0.0}, {}),
+    )
+}
+"""What each part of the joint network and of its loss is worth, at a scale of minutes."""
+
+RESTORATION_RECIPES = DERAINING | COOPERATING | ABLATED
