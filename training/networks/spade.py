@@ -6,6 +6,7 @@ SPADE is Park et al. 2019; the network around it is our own design (see `srnet`)
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -71,6 +72,7 @@ def corrupt(chances: Tensor, corruption: Corruption) -> Tensor:
 class Spade(nn.Module):
     """Normalises without parameters, then scales and shifts by what the map says (Park et al.).
 
+    A 1x1 of the map's features, at a ninth of the cost of the 3x3 it was published with.
     Every pixel is normalised by its own channels, as restoration networks do (NAFNet, Restormer):
     the answer depends neither on the batch nor on how large the picture is.
 
@@ -79,7 +81,7 @@ class Spade(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.scale_and_shift = nn.Conv2d(hidden, 2 * channels, 3, padding=1)
+        self.scale_and_shift = nn.Conv2d(hidden, 2 * channels, 1)
 
     def forward(self, x: Tensor, semantics: Tensor) -> Tensor:
         scale, shift = self.scale_and_shift(semantics).chunk(2, 1)
@@ -95,25 +97,23 @@ def normalised(x: Tensor) -> Tensor:
 class SpadeBlock(nn.Module):
     """A residual block of two modulated convolutions that share their reading of the map.
 
-    Shape: x (N, inputs, h, w) and the map (N, planes, h, w) in, (N, outputs, h, w) out.
+    Shape: x (N, channels, h, w) and the map (N, planes, h, w) in, x's shape out.
     """
 
-    def __init__(self, inputs: int, outputs: int, planes: int, hidden: int) -> None:
+    def __init__(self, channels: int, planes: int, hidden: int) -> None:
         super().__init__()
         self.read = nn.Sequential(nn.Conv2d(planes, hidden, 3, padding=1), nn.ReLU(inplace=True))
-        self.modulate = nn.ModuleList([Spade(inputs, hidden), Spade(outputs, hidden)])
+        self.modulate = nn.ModuleList([Spade(channels, hidden) for _ in range(2)])
         self.convolve = nn.ModuleList(
-            [nn.Conv2d(channels, outputs, 3, padding=1) for channels in (inputs, outputs)]
+            [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2)]
         )
         self.activate = nn.LeakyReLU(_SLOPE)
-        self.shortcut = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, guidance: Tensor) -> Tensor:
         semantics, y = self.read(guidance), x
         for modulate, convolve in zip(self.modulate, self.convolve, strict=True):
             y = convolve(self.activate(modulate(y, semantics)))
-        out: Tensor = self.shortcut(x) + y
-        return out
+        return x + y
 
 
 class EGS(nn.Module):
@@ -155,13 +155,12 @@ class EGS(nn.Module):
                 for scale, (i, o) in enumerate(zip(inputs, widths, strict=True))
             ]
         )
-        deeper = [*widths[1:], 0]
-        self.join = nn.ModuleList(
-            [nn.Conv2d(own + below, own, 1) for own, below in zip(widths, deeper, strict=True)]
+        self.join = nn.ModuleList([nn.Conv2d(channels, channels, 1) for channels in widths])
+        self.rise = nn.ModuleList(
+            [nn.Conv2d(below, own, 1, bias=False) for own, below in pairwise(widths)]
         )
-        hidden = [min(2 * width, channels * 2) for channels in widths]
         self.generate = nn.ModuleList(
-            [SpadeBlock(w, w, classes + 1, h) for w, h in zip(widths, hidden, strict=True)]
+            [SpadeBlock(channels, classes + 1, 2 * width) for channels in widths]
         )
         self.paint = nn.Conv2d(width, 3, 3, padding=1)
         nn.init.zeros_(self.paint.weight)  # begins with the picture as it is
@@ -183,12 +182,11 @@ class EGS(nn.Module):
         for encode in self.exemplar:
             x = encode(x)
             features.append(x)
-        for scale in reversed(range(self.SCALES)):
-            seen = features[scale]
-            if scale < self.SCALES - 1:
-                x = interpolate(x, scale_factor=2.0, mode="bilinear")
-                seen = torch.cat([x, seen], 1)
-            x = self.generate[scale](self.join[scale](seen), maps[scale])
+        x = self.generate[-1](self.join[-1](features[-1]), maps[-1])
+        for scale in reversed(range(self.SCALES - 1)):
+            # A 1x1 of both side by side, taken where each is small.
+            x = interpolate(self.rise[scale](x), scale_factor=2.0, mode="bilinear")
+            x = self.generate[scale](x + self.join[scale](features[scale]), maps[scale])
         out: Tensor = self.paint(x)[:, :, :height, :width]
         return out
 
