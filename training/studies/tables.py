@@ -47,4 +47,13 @@ def write_results(path: Path, title: str, text: str, figures: Mapping[str, Any])
     found = machine()
     with write_aside(path) as aside:
         aside.write_text(f"# {title}\n\n{text}\n\nMachine: {describe(found)}.\n", encoding="utf-8")
-    write_json(path.with_suffix(".json"), {**figures, "machine": found})
+    write_json(path.with_suffix(".json"), {**_plain(figures), "machine": found})
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no nan: a figure that does not exist is null."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if value != value else value

@@ -1,0 +1,167 @@
+"""Studies measure what they are given and write what they measured: tables and JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests.conftest import write_joint_engine, write_segmentation_engine  # noqa: E402
+from tests.toys import TOY, write_data  # noqa: E402
+from training.checkpoints import EVERY_RECIPE, Checkpoint, save_weights  # noqa: E402
+from training.datasets import open_pack  # noqa: E402
+from training.recipes import Recipe  # noqa: E402
+from training.studies import cooperation, derain, joint, restorers, scoreboard  # noqa: E402
+from training.studies.tables import table  # noqa: E402
+from training.synthesis import REGULAR  # noqa: E402
+from training.trials import OTHERS, OWN  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+def untrained(recipe: Recipe, path: Path, step: int = 3) -> Path:
+    """A checkpoint of a network as it is drawn."""
+    torch.manual_seed(step)
+    save_weights(path, Checkpoint(recipe, recipe.network().eval(), step, 0.1, ("camvid",)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return untrained(TOY, tmp_path_factory.mktemp("guide") / "toy.pt")
+
+
+def small(name: str, width: int) -> Recipe:
+    return replace(EVERY_RECIPE[name], width=width, size=TOY.size, crop=TOY.crop)
+
+
+def test_table_says_a_dash_where_there_is_no_figure() -> None:
+    rows = [{"": "a", "mIoU": 0.51234, "ms": None}, {"": "b", "mIoU": float("nan"), "ms": 7.0}]
+    assert table(rows, {"ms": 1}).splitlines() == [
+        "|  | mIoU | ms |",
+        "| --- | --- | --- |",
+        "| a | 0.512 | - |",
+        "| b | - | 7.0 |",
+    ]
+
+
+def test_scoreboard_has_every_way_in_every_weather(data: Path, tmp_path: Path) -> None:
+    engines = tmp_path / "engines"
+    engines.mkdir()
+    for name in ("clear", "all_weather"):
+        write_segmentation_engine(engines / f"{name}.onnx", size=(48, 64))
+    write_joint_engine(engines / "joint.onnx", size=(48, 64))
+    out = tmp_path / "docs" / "board.md"
+    command = ["--engines", str(engines), "--data", str(data), "--out", str(out)]
+    assert scoreboard.main([*command, "--drive-frames", "1"]) == 0
+    figures = json.loads(out.with_suffix(".json").read_text())
+    board = figures["CamVid test, 3 frames"]
+    assert len(board) == 6
+    assert all(set(row) == {*OWN, *OTHERS} for row in board.values())
+    blind, restoring = board["clear engine"]["fog"], board["joint engine, restoring"]["fog"]
+    assert blind["psnr"] > restoring["psnr"]  # the toy "restores" to the negative
+    assert board["joint engine"]["fog"]["psnr"] is None
+    clean = board["clear engine on clean frames"]
+    assert clean["fog_600m"]["miou"] == clean["fog_150m"]["miou"]
+    assert {"machine", "The drawn drive, 1 frames"} <= figures.keys()
+    text = out.read_text()
+    assert "python -m training.studies.scoreboard" in text
+    assert "mean, other" in text
+
+
+def test_scoreboard_without_a_joint_engine_says_what_is_missing(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_segmentation_engine(tmp_path / "clear.onnx", size=(48, 64))
+    assert scoreboard.main(["--engines", str(tmp_path), "--data", str(data)]) == 2
+    assert "all_weather.onnx" in capsys.readouterr().err
+
+
+def test_clean_pictures_are_judged_perfect(data: Path, segmenter: Path) -> None:
+    pack = open_pack(data / "camvid", "test")
+    cases = restorers.cases_of(pack, ["drops", "fog"], 1)
+    label = restorers.segmenter(segmenter)
+    best = restorers.judge(lambda case: case.trial.clean, cases, label, label).figures()
+    worst = restorers.judge(lambda case: case.trial.image, cases, label, label).figures()
+    assert best["PSNR"] > 300 > worst["PSNR"]
+    assert best["SSIM"] == pytest.approx(1)
+    assert best["mIoU, guide"] == best["mIoU, second"]
+
+
+def test_deraining_study_lists_trainings_and_correlates_kept_checkpoints(
+    data: Path, segmenter: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    for name in ("srrn", "durn"):
+        untrained(small(name, 4), runs / name / "last.pt")
+    for step in range(4):
+        untrained(small("srrn", 4), runs / "srrn" / "kept" / f"{step:06d}.pt", step)
+    out = tmp_path / "derain.md"
+    command = [str(runs), "--data", str(data), "--guide", str(segmenter)]
+    command += ["--second", str(segmenter), "--every", "1", "--out", str(out)]
+    assert derain.main(command) == 0
+    figures = json.loads(out.with_suffix(".json").read_text())
+    titles = [row[""] for row in figures["rows"]]
+    assert titles == ["as the camera sees it", "A/C/R + TJT", "DuRN", "clean"]
+    assert figures["rows"][1]["paper PSNR"] == 34.57
+    assert [row["scores"] for row in figures["rho"]] == [
+        "PSNR (luma) and SSIM",
+        "PSNR (luma) and mIoU, guide",
+        "SSIM and mIoU, guide",
+    ]
+    first = figures["rho"][0]
+    assert -1 <= first["from"] <= first["rho"] <= first["to"] <= 1
+
+
+def test_cooperation_study_has_its_rows_and_the_regular_degradations(
+    data: Path, segmenter: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    for name in ("srnet", "srnet_s0", "srnet_label", "srnet_constant", "srnet_regular"):
+        untrained(small(name, 4), runs / name / "last.pt")
+    rival = write_segmentation_engine(tmp_path / "all_weather.onnx", size=(48, 64))
+    out = tmp_path / "cooperation.md"
+    command = [str(runs), "--data", str(data), "--guide", str(segmenter), "--every", "1"]
+    command += ["--second", str(segmenter), "--rival", str(rival), "--out", str(out)]
+    assert cooperation.main(command) == 0
+    figures = json.loads(out.with_suffix(".json").read_text())
+    assert len(figures["rows"]) == 9
+    assert [row[""] for row in figures["regular"]] == list(REGULAR)
+    seen, refined = (figures["rows"][number]["mIoU, guide"] for number in (0, 1))
+    assert refined == pytest.approx(seen, abs=0.02)  # SGA begins with the segmenter's own map
+    assert 0 <= seen <= 1
+
+
+def test_joint_study_scores_what_it_finds(data: Path, tmp_path: Path) -> None:
+    runs, out = tmp_path / "runs", tmp_path / "joint.md"
+    for name in ("joint_small", "joint_unrefined"):
+        untrained(small(name, 16), runs / name / "last.pt")
+    command = [str(runs), "--data", str(data), "--every", "1", "--out", str(out)]
+    assert joint.main(command) == 0
+    rows = json.loads(out.with_suffix(".json").read_text())["rows"]
+    assert [row[""] for row in rows] == ["whole", "without the second step"]
+    assert all(np.isfinite([row["mIoU"], row["PSNR"], row["SSIM"]]).all() for row in rows)
+
+
+@pytest.mark.parametrize("study", [derain, cooperation, joint])
+def test_study_of_nothing_says_what_to_train(
+    study: object, data: Path, segmenter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [str(tmp_path), "--data", str(data)]
+    if study is not joint:
+        command += ["--guide", str(segmenter), "--second", str(segmenter)]
+    if study is cooperation:
+        rival = write_segmentation_engine(tmp_path / "all_weather.onnx", size=(48, 64))
+        command += ["--rival", str(rival)]
+    assert study.main(command) == 2  # type: ignore[attr-defined]
+    said = capsys.readouterr().err
+    assert "expected" in said
+    assert "found none; train" in said
