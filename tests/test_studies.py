@@ -27,10 +27,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
-def untrained(recipe: Recipe, path: Path, step: int = 3) -> Path:
-    """A checkpoint of a network as it is drawn."""
+def untrained(recipe: Recipe, path: Path, step: int = 0) -> Path:
+    """A checkpoint of a network that has learnt nothing, another one for every step."""
     torch.manual_seed(step)
-    save_weights(path, Checkpoint(recipe, recipe.network().eval(), step, 0.1, ("camvid",)))
+    network = recipe.network().eval()
+    with torch.no_grad():
+        for value in network.parameters():
+            value.add_(0.02 * step * torch.randn_like(value))
+    save_weights(path, Checkpoint(recipe, network, step, 0.1, ("camvid",)))
     return path
 
 
@@ -103,7 +107,7 @@ def test_deraining_study_lists_trainings_and_correlates_kept_checkpoints(
     for name in ("srrn", "durn"):
         untrained(small(name, 4), runs / name / "last.pt")
     for step in range(4):
-        untrained(small("srrn", 4), runs / "srrn" / "kept" / f"{step:06d}.pt", step)
+        untrained(small("srrn", 4), runs / "srrn" / "kept" / f"{step:06d}.pt", step + 1)
     out = tmp_path / "derain.md"
     command = [str(runs), "--data", str(data), "--guide", str(segmenter)]
     command += ["--second", str(segmenter), "--every", "1", "--out", str(out)]
