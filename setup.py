@@ -34,6 +34,7 @@ EXTRAS = {
         "onnx>=1.17,<2",
         "onnxscript>=0.5,<1",
         "scikit-image>=0.25,<1",
+        "pillow>=10,<14",
         "tensorboard>=2.17,<3",
     ],
     "dev": [
