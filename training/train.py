@@ -148,6 +148,15 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="optimiser steps (default: the recipe's)")
     parser.add_argument("--rate", type=float, help="highest learning rate (default: the recipe's)")
     parser.add_argument("--batch", type=int, help="samples a step and process")
+    parser.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"), help="of a sample")
+    parser.add_argument(
+        "--scales",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="sizes of the pictures, 1 = filling the crop",
+    )
+    parser.add_argument("--seed", type=int, help="another seed, other samples")
     parser.add_argument("--leave-out", nargs="*", default=[], help="data sets not to train on")
     parser.add_argument(
         "--guide",
@@ -171,14 +180,20 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
 
 
 def recipe_of(arguments: argparse.Namespace) -> Recipe:
-    """The named recipe with what the command line changes of its schedule."""
+    """The named recipe with what the command line changes of it."""
     recipe = with_stages(named_recipe(arguments.recipe), arguments.stages)
     changed: dict[str, Any] = {
         name: value
         for name in ("steps", "rate", "batch")
         if (value := getattr(arguments, name)) is not None
     }
-    return replace(recipe, schedule=replace(recipe.schedule, **changed))
+    recipe = replace(recipe, schedule=replace(recipe.schedule, **changed))
+    if arguments.crop:
+        recipe = replace(recipe, crop=tuple(arguments.crop))
+    if arguments.scales:
+        augmentation = replace(recipe.augmentation, scales=tuple(arguments.scales))
+        recipe = replace(recipe, augmentation=augmentation)
+    return recipe if arguments.seed is None else replace(recipe, seed=arguments.seed)
 
 
 def with_stages(recipe: Recipe, wished: list[str] | None) -> Recipe:
