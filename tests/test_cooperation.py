@@ -17,7 +17,10 @@ torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 from torch.nn.functional import softmax  # noqa: E402
 
-from tests.toys import ALONE, moved  # noqa: E402
+from tests.toys import ALONE, moved, write_data  # noqa: E402
+from training import train  # noqa: E402
+from training.checkpoints import open_checkpoint  # noqa: E402
+from training.datasets import open_pack  # noqa: E402
 from training.losses import (  # noqa: E402
     class_weights,
     grouped_cross_entropy,
@@ -32,6 +35,7 @@ from training.networks.srnet import SGA, SRNet, srnet  # noqa: E402
 from training.recipes import Recipe  # noqa: E402
 from training.restoration_recipes import COOPERATING  # noqa: E402
 from training.run import Run  # noqa: E402
+from training.samples import open_stream  # noqa: E402
 
 CLASSES = len(CLASS_NAMES)
 FINE = torch.eye(CLASSES)
@@ -134,6 +138,12 @@ def test_segmentation_is_the_refined_map_or_the_guides_of_the_restored_picture()
     torch.testing.assert_close(method_of("s0").segment(network, image), guide()(restored).logits)
 
 
+def test_guides_map_stands_in_for_labels_that_are_not_known() -> None:
+    network, image = moved(srnet(CLASSES, 8)), torch.rand(1, 3, 32, 48)
+    expected = method_of("s0").restore(network, image)
+    assert torch.equal(method_of("label").restore(network, image), expected)
+
+
 def test_labels_are_even_among_the_classes_they_may_mean() -> None:
     groups = torch.zeros(1, CLASSES, CLASSES)
     groups[0, 0, 3] = groups[0, 1, [4, 5]] = 1
@@ -198,6 +208,15 @@ def test_other_maps_and_degradations_are_learnt_too(name: str, tmp_path: Path) -
     losses, first_stage = trained(recipe, tmp_path), recipe.schedule.at(0)[2]
     assert np.isfinite(losses).all()
     assert losses[first_stage - 1] < losses[0]
+
+
+def test_whole_training_runs_on_fine_and_coarse_data(tmp_path: Path) -> None:
+    recipe = replace(toy(steps=8), crop=(32, 48), data={"camvid": 0.6, "idd_lite": 0.4})
+    data = write_data(tmp_path / "data")
+    run = Run(recipe, tmp_path / "run", ALONE, guide=guide())
+    losses = train.train(run, open_stream(recipe, data), open_pack(data / "camvid", "val"))
+    assert np.isfinite(losses).all()
+    assert open_checkpoint(run.checkpoint).score > 8  # dB; a network gone wild has far less
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,9 @@ class Cooperating:
     L_SGA + L_EGS + c CE(Seg(y)), whose gradient goes through the frozen guide into EGS; c is the
     recipe's loss `cooperation`, 0.1 in the design.
 
-    With an option of the recipe by the name of a source, EGS restores by that map instead of s1
-    in every stage but `egs_labels`, which only the constant map takes no part in. Where something
-    pasted is to be removed, every second picture comes with what it hides.
+    With an option of the recipe by the name of a source, EGS restores by that map instead of s1;
+    it begins with the labels' maps all the same, unless the map is the constant one. Where
+    something pasted is to be removed, every second picture comes with what it hides.
 
     Raises:
         ValueError: there is no guide, or the recipe's options are no source.
