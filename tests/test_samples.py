@@ -25,6 +25,23 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("data"))
 
 
+def test_step_whose_gradients_overflow_is_left_out(data: Path, tmp_path: Path) -> None:
+    run = Run(TOY, tmp_path, ALONE)
+    batch = next(train.batches(run, samples.open_stream(TOY, data).samples, workers=0))
+    with torch.no_grad():
+        run.network.classify.bias[0] = float("inf")
+    before = {name: value.clone() for name, value in run.network.named_parameters()}
+    run.train_step(batch)
+    assert (run.step, run.left_out) == (1, 1)
+    after = dict(run.network.named_parameters())
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    with torch.no_grad():
+        run.network.classify.bias[0] = 0.0
+    run.train_step(batch)
+    assert (run.step, run.left_out) == (2, 1)
+    assert not torch.equal(before["classify.weight"], after["classify.weight"])
+
+
 @pytest.mark.parametrize("recipe", [TOY, TOY_WEATHER], ids=["segmentation", "weather"])
 def test_resumed_run_is_the_run_that_was_never_stopped(
     recipe: Recipe, data: Path, tmp_path: Path

@@ -27,7 +27,7 @@ from tests.conftest import (  # noqa: E402
 from tests.packs import COARSE_CLASSES, write_camvid  # noqa: E402
 from tests.toys import ALONE, TOY, run_of, write_data  # noqa: E402
 from training import checkpoints, evaluate, export, train  # noqa: E402
-from training.datasets import open_pack  # noqa: E402
+from training.datasets import BrokenPictureWarning, open_pack  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
 from training.run import Run  # noqa: E402
 
@@ -289,6 +289,23 @@ def test_broken_picture_ends_the_training_with_its_name(
     assert train.main([*TRAIN, *options, "--steps", "1", "--batch", "1"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "0000.png: expected a picture, found a file that cannot be decoded" in said
+
+
+def test_broken_picture_is_skipped_and_named_if_wished(tmp_path: Path) -> None:
+    camvid = write_camvid(tmp_path / "camvid", train=2, val=1)
+    (camvid / "images/train/0000.png").write_bytes(b"no picture")
+    options = ["--data", str(tmp_path), "--out", str(tmp_path / "run"), "--workers", "0"]
+    options += ["--steps", "2", "--batch", "2", "--crop", "32", "48", "--skip-broken"]
+    with pytest.warns(BrokenPictureWarning, match=r"0000\.png"):
+        assert train.main([*TRAIN, *options]) == 0
+    recipe = checkpoints.open_checkpoint(tmp_path / "run" / "last.pt").recipe
+    assert recipe.crop == (32, 48)
+
+
+def test_unknown_stage_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(["srrn", "--stages", "polish"]) == 2
+    said = capsys.readouterr().err
+    assert "expected stages among mask, coarse, refine, found polish" in said
 
 
 def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:

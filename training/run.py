@@ -30,6 +30,7 @@ from training.networks.joint import JointNet
 from training.recipes import Recipe, Schedule, Stage
 
 _WARM_UP = 0.05
+_LONGEST_GRADIENT = 5.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Run:
         self.network = recipe.network().to(process.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedWeights(self.network, recipe.schedule.average)
-        self.step, self.score = 0, 0.0
+        self.step, self.score, self.left_out = 0, 0.0, 0
         self.learnt_from: tuple[str, ...] = ()
         self._compiled = compiled
         self.method = METHODS[recipe.role](recipe, guide and guide.to(process.device))
@@ -212,9 +213,14 @@ class Run:
             loss = self.method.loss(self._stepper, batch, stage.name)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimiser.step()
-        self.average.update(self.network)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), _LONGEST_GRADIENT)
+        if (
+            norm.isfinite()
+        ):  # now and then bfloat16 overflows on the way back: leave such a step out
+            self.optimiser.step()
+            self.average.update(self.network)
+        else:
+            self.left_out += 1
         self.step += 1
         return float(loss.detach())
 

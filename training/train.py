@@ -97,7 +97,10 @@ def train(
     for batch in bar:
         losses.append(run.train_step(batch))
         recent = mean(losses[-_RECENT:])
-        bar.set_postfix(loss=f"{recent:.3f}", score=f"{run.score:.3f}", refresh=False)
+        shown = {"loss": f"{recent:.3f}", "score": f"{run.score:.3f}"}
+        bar.set_postfix(
+            shown | ({"left_out": run.left_out} if run.left_out else {}), refresh=False
+        )
         due = run.step % save_every == 0 or run.step == recipe.schedule.steps
         if process.leads and due:
             run.score = validate(recipe, run.average.network, validation, run.method)
