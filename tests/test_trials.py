@@ -10,10 +10,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.packs import road  # noqa: E402
+from tests.packs import road, write_camvid  # noqa: E402
 from tests.toys import LIGHT, TOY, write_data  # noqa: E402
+from training.datasets import open_pack  # noqa: E402
+from training.evaluate import VALIDATION_EVERY, restored_psnr  # noqa: E402
+from training.methods import Batch  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
 from training.restoration_recipes import RESTORATION_RECIPES  # noqa: E402
+from training.restoration_scores import psnr  # noqa: E402
 from training.samples import open_stream  # noqa: E402
 from training.synthesis import SynthesisError  # noqa: E402
 from training.trials import FOGS_M, OTHERS, OWN, trial_of  # noqa: E402
@@ -76,3 +80,24 @@ def test_sample_without_weather_is_its_own_target(tmp_path: Path) -> None:
     sample = open_stream(recipe, data).samples[0]
     assert torch.equal(sample["image"], sample["clean"])
     assert float(sample["occlusion"].max()) == 0
+
+
+class LeavingAlone:
+    """A method that restores nothing."""
+
+    def loss(self, network: torch.nn.Module, batch: Batch, stage: str) -> torch.Tensor:
+        return torch.zeros(())
+
+    def restore(self, network: torch.nn.Module, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+
+def test_validation_looks_at_every_weather_of_a_recipe_in_turn(tmp_path: Path) -> None:
+    write_camvid(tmp_path / "camvid", val=2 * VALIDATION_EVERY + 1)  # two of them are looked at
+    pack = open_pack(tmp_path / "camvid", "val")
+    augmentation = replace(LIGHT, conditions={"fog": 0.5, "clear": 0.5})
+    recipe, network = replace(TOY, augmentation=augmentation), torch.nn.Conv2d(1, 1, 1)
+    trial = trial_of(pack.load(0)[0], "fog", 0)
+    foggy, clear = psnr(trial.image, trial.clean), psnr(trial.clean, trial.clean)
+    found = restored_psnr(recipe, network, pack, LeavingAlone())
+    assert found == pytest.approx((foggy + clear) / 2)

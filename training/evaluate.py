@@ -31,7 +31,7 @@ from adverse_perception.segmenters import EngineSegmenter
 from adverse_perception.weather import WeatherClassifier
 from training.checkpoints import open_checkpoint
 from training.datasets import Pack, data_folder, open_pack
-from training.methods import Method, Restoring
+from training.methods import Method, Restoring, picture_of, planes_of
 from training.network_engine import NetworkEngine
 from training.recipes import NOTICEABLE, Recipe
 from training.restoration_scores import psnr
@@ -123,13 +123,13 @@ def validate(recipe: Recipe, network: nn.Module, pack: Pack, method: Method) -> 
 
 @torch.no_grad()
 def restored_psnr(recipe: Recipe, network: nn.Module, pack: Pack, method: Restoring) -> float:
-    """Mean PSNR of a few restored frames, each in one of the recipe's weathers."""
+    """Mean PSNR of a few restored frames, in the recipe's weathers by turns."""
     weathers, values = list(recipe.augmentation.conditions), []
-    for number in range(0, len(pack.pairs), 2 * VALIDATION_EVERY):
-        trial = trial_of(pack.load(number)[0], weathers[number % len(weathers)], number)
-        planes = torch.from_numpy(trial.image).permute(2, 0, 1)[None] / 255
-        restored = method.restore(network.eval(), planes)[0].permute(1, 2, 0)
-        values.append(psnr((restored * 255).round().numpy().astype(np.uint8), trial.clean))
+    device = next(network.parameters()).device
+    for turn, number in enumerate(range(0, len(pack.pairs), 2 * VALIDATION_EVERY)):
+        trial = trial_of(pack.load(number)[0], weathers[turn % len(weathers)], number)
+        restored = method.restore(network.eval(), planes_of(trial.image).to(device))
+        values.append(psnr(picture_of(restored), trial.clean))
     return float(np.mean(values))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from training.methods.cooperate import Cooperating
 from training.methods.derain import RemovingDrops
 from training.methods.joint import RestoringAndSegmenting
-from training.methods.method import Batch, Method, Restoring
+from training.methods.method import Batch, Method, Restoring, picture_of, planes_of
 from training.methods.plain import NamingWeather, Segmenting
 from training.networks.guide import Guide
 from training.recipes import Recipe
@@ -22,4 +22,4 @@ METHODS: dict[str, Callable[[Recipe, Guide | None], Method]] = {
 }
 """By the recipe's role."""
 
-__all__ = ["METHODS", "Batch", "Method", "Restoring"]
+__all__ = ["METHODS", "Batch", "Method", "Restoring", "picture_of", "planes_of"]

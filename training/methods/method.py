@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+import torch
 from torch import Tensor, nn
+
+from adverse_perception.frames import UInt8Array
 
 Batch = Mapping[str, Tensor]
 """Samples as `training.samples` makes them, stacked."""
@@ -31,3 +35,14 @@ class Restoring(Method, Protocol):
 def planes(pictures: Tensor) -> Tensor:
     """(N, H, W, 3) uint8 as samples hold them, to (N, 3, H, W) float, 0 to 1."""
     return pictures.permute(0, 3, 1, 2).float() / 255
+
+
+def planes_of(picture: UInt8Array) -> Tensor:
+    """One picture (H, W, 3) uint8 RGB as a batch of `planes`: (1, 3, H, W) float, 0 to 1."""
+    return planes(torch.from_numpy(np.ascontiguousarray(picture))[None])
+
+
+def picture_of(batch: Tensor) -> UInt8Array:
+    """The only picture of such a batch, rounded as it would be saved: (H, W, 3) uint8 RGB."""
+    values = (batch[0].clamp(0, 1) * 255).round().permute(1, 2, 0)
+    return np.asarray(values.cpu().numpy(), np.uint8)

@@ -23,6 +23,7 @@ from adverse_perception.scores import ConfusionMatrix
 from training.checkpoints import GUIDE, open_checkpoint, open_guide
 from training.datasets import data_folder, open_pack
 from training.evaluate import labeller, open_engine
+from training.methods import picture_of, planes_of
 from training.methods.cooperate import Cooperating
 from training.studies.restorers import (
     Case,
@@ -31,8 +32,6 @@ from training.studies.restorers import (
     cases_of,
     judge,
     labels_of,
-    picture_of,
-    planes_of,
     restorer,
     segmenter,
 )

@@ -17,7 +17,7 @@ from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.scores import ConfusionMatrix
 from training.checkpoints import open_checkpoint, open_guide
 from training.datasets import Pack
-from training.methods import METHODS, Restoring
+from training.methods import METHODS, Restoring, picture_of, planes_of
 from training.methods.cooperate import Cooperating, chances_of
 from training.networks.guide import Guide
 from training.restoration_scores import luma_psnr, psnr, ssim
@@ -45,17 +45,6 @@ def cases_of(pack: Pack, names: Sequence[str], every: int) -> list[Case]:
 
 Restore = Callable[[Case], UInt8Array]
 Label = Callable[[UInt8Array], UInt8Array]
-
-
-def planes_of(image: UInt8Array) -> Tensor:
-    """(1, 3, H, W) float, 0 to 1."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
-
-
-def picture_of(planes: Tensor) -> UInt8Array:
-    """(H, W, 3) uint8 RGB, rounded as it would be saved."""
-    grey = (planes[0].clamp(0, 1) * 255).round().permute(1, 2, 0)
-    return np.asarray(grey.numpy(), np.uint8)
 
 
 def labels_of(logits: Tensor, shape: tuple[int, int]) -> UInt8Array:
