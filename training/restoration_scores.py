@@ -35,7 +35,7 @@ def psnr(restored: UInt8Array, clean: UInt8Array) -> float:
 def ssim(restored: UInt8Array, clean: UInt8Array) -> float:
     """Structural similarity of the grey pictures, -1 to 1, in even windows of 7, as of `psnr`.
 
-    As scikit-image defines it without further wishes; that of the losses has Gaussian windows.
+    As scikit-image defines it without further wishes; `losses.ssim` is the same, of the colours.
     """
     _check(restored, clean)
     similarity = structural_similarity(_luma(restored), _luma(clean))  # type: ignore[no-untyped-call]

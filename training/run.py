@@ -214,9 +214,7 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), _LONGEST_GRADIENT)
-        if (
-            norm.isfinite()
-        ):  # now and then bfloat16 overflows on the way back: leave such a step out
+        if norm.isfinite():  # else bfloat16 has overflowed on the way back: leave the step out
             self.optimiser.step()
             self.average.update(self.network)
         else:
