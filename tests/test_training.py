@@ -28,6 +28,7 @@ from tests.packs import COARSE_CLASSES, write_camvid  # noqa: E402
 from tests.toys import ALONE, TOY, run_of, write_data  # noqa: E402
 from training import checkpoints, evaluate, export, train  # noqa: E402
 from training.datasets import BrokenPictureWarning, open_pack  # noqa: E402
+from training.losses import class_weights  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
 from training.run import Run  # noqa: E402
 
@@ -330,3 +331,21 @@ def test_score_of_perfect_labels_is_one(data: Path) -> None:
     half = evaluate.score(lambda image: truths[image.tobytes()], pack, every=2)
     assert matrix.miou() == half.miou() == 1.0
     assert half.counts.sum() == matrix.counts.sum() / 2
+
+
+def test_adjusted_engine_favours_rare_classes_less_and_says_its_size(
+    trained: Trained, tmp_path: Path
+) -> None:
+    engines = {}
+    for share in ("0", "0.5"):
+        path = tmp_path / f"toy{share}.onnx"
+        command = [str(trained.checkpoint), "--out", str(path), "--no-scores"]
+        assert export.main([*command, "--size", "64", "96", "--adjust", share]) == 0
+        engines[share] = load_engine(path)
+    image = grey(90, 64, 96)
+    plain, adjusted = (engines[share].run(image)["logits"] for share in ("0", "0.5"))
+    shift = (adjusted - plain).mean((1, 2))
+    expected = -0.5 * class_weights(TOY.rare_class_power).log().numpy()
+    np.testing.assert_allclose(shift, expected, atol=1e-4)
+    metadata = engines["0.5"].metadata
+    assert (metadata.input_height, metadata.input_width) == (64, 96)

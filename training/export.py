@@ -29,7 +29,10 @@ from adverse_perception.inference import EngineError, EngineMetadata, load_engin
 from training.checkpoints import Checkpoint, open_checkpoint, save_weights
 from training.datasets import TERMS, Pack, data_folder, open_pack
 from training.evaluate import evaluate
+from training.losses import class_weights
 from training.network_engine import OUTPUTS_OF_ROLE, NetworkEngine, describe_engine, engine_module
+from training.networks.deeplab import DeepLabV3Plus
+from training.networks.joint import JointNet
 from training.recipes import Recipe
 
 OPSET = 17
@@ -43,7 +46,7 @@ _FREE = {
 }
 """Axes without a size of their own."""
 OTHER_TERMS = "not known to this package: as its owner says"
-STAND_IN = "stands in on the rain, fog and night routes until these have networks of their own"
+STAND_IN = "stands in on every route that has no network of its own"
 
 
 class ExportError(ValueError):
@@ -162,6 +165,33 @@ def measure(checkpoint: Checkpoint, pack: Pack) -> dict[str, float]:
     }
 
 
+def adjusted(checkpoint: Checkpoint, share: float) -> Checkpoint:
+    """Take back a share of the weight that training gave to rare classes (Menon et al. 2021).
+
+    Weighted training shifts a class's logit by the logarithm of its weight: recall for precision.
+
+    Raises:
+        ExportError: the network is no segmenter.
+    """
+    network = checkpoint.network
+    segmenter = network.segmenter if isinstance(network, JointNet) else network
+    if not isinstance(segmenter, DeepLabV3Plus):
+        raise ExportError(
+            f"recipe {checkpoint.recipe.name}: expected a segmenter to adjust, found "
+            f"{type(segmenter).__name__}; leave --adjust out"
+        )
+    weights = class_weights(checkpoint.recipe.rare_class_power)
+    bias = segmenter.classify.bias
+    assert bias is not None
+    bias.data -= share * weights.log()
+    return checkpoint
+
+
+def sized(checkpoint: Checkpoint, size: tuple[int, int]) -> Checkpoint:
+    """The same network for pictures of another nominal (height, width)."""
+    return replace(checkpoint, recipe=replace(checkpoint.recipe, size=size))
+
+
 def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -173,6 +203,20 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="the engine file to write")
     parser.add_argument("--data", type=Path, help="labelled folder to score on (default: camvid)")
     parser.add_argument("--weights", type=Path, help="also write what --init begins with, here")
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="nominal size (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--adjust",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the rare classes' weight in training to take back; choose it on val",
+    )
     parser.add_argument("--no-scores", action="store_true", help="leave them out")
     return parser.parse_args(given)
 
@@ -182,6 +226,10 @@ def main(given: list[str] | None = None) -> int:
     arguments = arguments_of(given)
     try:
         checkpoint = open_checkpoint(arguments.checkpoint)
+        if arguments.size:
+            checkpoint = sized(checkpoint, tuple(arguments.size))
+        if arguments.adjust:
+            checkpoint = adjusted(checkpoint, arguments.adjust)
         scores: dict[str, float] = {}
         if not arguments.no_scores:
             pack = open_pack(arguments.data or data_folder() / "camvid", "test")

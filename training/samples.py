@@ -6,7 +6,7 @@ So a run can stop and go on, on one process or several, and see the same picture
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -18,8 +18,8 @@ from torch.utils.data import Dataset, Sampler
 from adverse_perception.frames import Float32Array, UInt8Array, Weather
 from training.datasets import (
     DatasetError,
+    Labelled,
     LabelMap,
-    Pack,
     SkippingPack,
     open_pack,
     open_pictures,
@@ -58,7 +58,7 @@ class Drawn:
 class Source:
     """Labelled pictures of a pack, in no order."""
 
-    def __init__(self, pack: Pack | SkippingPack) -> None:
+    def __init__(self, pack: Labelled) -> None:
         self._pack = pack
 
     def draw(self, rng: np.random.Generator) -> Drawn:
@@ -68,9 +68,17 @@ class Source:
 
 
 def open_sources(
-    recipe: Recipe, data: Path, leave_out: Sequence[str] = (), *, skip_broken: bool = False
+    recipe: Recipe,
+    data: Path,
+    leave_out: Sequence[str] = (),
+    with_val: Sequence[str] = (),
+    *,
+    skip_broken: bool = False,
 ) -> dict[str, Source]:
-    """Every source of the recipe that is not left out, by name; streets are drawn if need be."""
+    """Every source of the recipe that is not left out, by name; streets are drawn if need be.
+
+    Of the packs in `with_val`, the validation split is learnt from too.
+    """
     names = [name for name in recipe.data if name not in leave_out]
     if not names:
         raise DatasetError(
@@ -79,6 +87,9 @@ def open_sources(
         )
     folders = {name: drawn_pack() if name == "street" else data / name for name in names}
     packs = {name: open_pack(folder, "train") for name, folder in folders.items()}
+    for name in sorted(set(with_val) & set(packs)):
+        pairs = (*packs[name].pairs, *open_pack(folders[name], "val").pairs)
+        packs[name] = replace(packs[name], pairs=pairs)
     return {
         name: Source(SkippingPack(pack) if skip_broken else pack) for name, pack in packs.items()
     }
@@ -102,14 +113,19 @@ class Stream:
 
 
 def open_stream(
-    recipe: Recipe, data: Path, leave_out: Sequence[str] = (), *, skip_broken: bool = False
+    recipe: Recipe,
+    data: Path,
+    leave_out: Sequence[str] = (),
+    with_val: Sequence[str] = (),
+    *,
+    skip_broken: bool = False,
 ) -> Stream:
     """What a recipe trains on; broken pictures are an error, or skipped with a warning each.
 
     Raises:
         DatasetError: a pack is missing or laid out otherwise, or nothing is left to train on.
     """
-    sources = open_sources(recipe, data, leave_out, skip_broken=skip_broken)
+    sources = open_sources(recipe, data, leave_out, with_val, skip_broken=skip_broken)
     if recipe.role != "weather":
         stream = RestorationStream if recipe.restores else LabelledStream
         return Stream(stream(recipe, sources), tuple(sources))

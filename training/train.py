@@ -162,6 +162,13 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="another seed, other samples")
     parser.add_argument("--leave-out", nargs="*", default=[], help="data sets not to train on")
     parser.add_argument(
+        "--with-val",
+        nargs="*",
+        default=[],
+        metavar="PACK",
+        help="packs whose validation split is learnt from too, when nothing is left to choose",
+    )
+    parser.add_argument(
         "--guide",
         type=Path,
         default=GUIDE,
@@ -226,7 +233,13 @@ def train_as_told(arguments: argparse.Namespace, process: Process) -> None:
     """Open what the command line names, then train; an interrupted run keeps what it has."""
     recipe = recipe_of(arguments)
     data = data_folder(arguments.data)
-    stream = open_stream(recipe, data, arguments.leave_out, skip_broken=arguments.skip_broken)
+    stream = open_stream(
+        recipe,
+        data,
+        arguments.leave_out,
+        arguments.with_val,
+        skip_broken=arguments.skip_broken,
+    )
     validation = open_pack(data / "camvid", "val")
     folder = arguments.out or Path("runs") / recipe.name
     guide = open_guide(arguments.guide) if recipe.restores else None
