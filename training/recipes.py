@@ -101,13 +101,13 @@ class Recipe:
 
     Attributes:
         name: of the engine.
-        role: `segmentation` or `weather`.
+        role: what kind of network it is, of `NETWORKS`.
         conditions: the weather the engine is meant for.
-        backbone, width: of DeepLabv3+ (`training.networks.deeplab`), or width of the classifier.
+        backbone, width: of DeepLabv3+ (`training.networks.deeplab`), or width of another network.
         size: (height, width) of the pictures it is trained and exported for.
         crop: (height, width) of a training sample.
         losses: weights of the method's losses.
-        options: parts of the network to leave out or to take in, for ablations.
+        options: for ablations, parts of the joint network to leave out, or SR-Net's map.
     """
 
     name: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -27,7 +27,6 @@ DATA_VARIABLE = "ADVERSE_PERCEPTION_DATA"
 _BESIDE = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 _WIDE = 2048
 
-Read = TypeVar("Read")
 Array = TypeVar("Array", bound=NDArray[np.generic])
 
 
@@ -104,22 +103,15 @@ class Sample:
 
 
 class Labelled(Protocol):
-    """What trains and scores: a pack, or one that goes on past broken files."""
+    """What samples are drawn from: a pack, or one that goes on past broken files."""
 
-    @property
-    def name(self) -> str: ...
     @property
     def pairs(self) -> Sequence[Pair]: ...
     @property
     def label_map(self) -> LabelMap: ...
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
 
     def load(self, number: int) -> tuple[UInt8Array, UInt8Array]:
         """Picture (H, W, 3) uint8 RGB and labels (H, W) uint8 of the pair with that number."""
-
-    def sample(self, number: int) -> Sample:
-        """The same with everything else the pack carries for it."""
 
 
 @dataclass(frozen=True)
@@ -211,34 +203,25 @@ class SkippingPack:
     """
 
     def __init__(self, pack: Pack) -> None:
-        self.name = pack.name
         self.pairs = pack.pairs
         self.label_map = pack.label_map
-        self.class_names = pack.class_names
         self._pack = pack
         self._broken: set[int] = set()
 
     def load(self, number: int) -> tuple[UInt8Array, UInt8Array]:
         """As `Pack.load`, of this pair or the next whole one. Raises `DatasetError`."""
-        return self._first_whole(number, self._pack.load)
-
-    def sample(self, number: int) -> Sample:
-        """As `Pack.sample`, of this pair or the next whole one. Raises `DatasetError`."""
-        return self._first_whole(number, self._pack.sample)
-
-    def _first_whole(self, number: int, read: Callable[[int], Read]) -> Read:
         count = len(self.pairs)
         for place in ((number + step) % count for step in range(count)):
             if place in self._broken:
                 continue
             try:
-                return read(place)
+                return self._pack.load(place)
             except BrokenPicture as error:
                 self._broken.add(place)
-                warnings.warn(f"skipped: {error}", BrokenPictureWarning, stacklevel=3)
+                warnings.warn(f"skipped: {error}", BrokenPictureWarning, stacklevel=2)
         raise DatasetError(
-            f"{self.name}: expected at least one whole picture, found {count} broken ones; copy "
-            "the data set anew"
+            f"{self._pack.name}: expected at least one whole picture, found {count} broken ones; "
+            "copy the data set anew"
         )
 
 

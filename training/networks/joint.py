@@ -13,16 +13,15 @@ from training.networks.deeplab import DeepLabV3Plus, Features
 
 
 class Joint(NamedTuple):
-    """Both answers, and what they rest on.
+    """Both answers, and the first step of the second.
 
     Shape: logits (N, classes, H/4, W/4); coarse and restored (N, 3, H, W) float RGB, 0 to 1 where
-        they are good but not clamped; features of the segmenter.
+        they are good but not clamped.
     """
 
     logits: Tensor
     coarse: Tensor
     restored: Tensor
-    features: Features
 
 
 class Modulation(nn.Module):
@@ -164,7 +163,7 @@ class JointNet(nn.Module):
         half, detail, context = segmenter.backbone.pyramid(planes)
         features = segmenter.decode(detail, context)
         coarse, restored = map(segmenter.normalise.undo, self.restorer(planes, half, features))
-        return Joint(features.logits, coarse, restored, features)
+        return Joint(features.logits, coarse, restored)
 
 
 class JointOutputs(nn.Module):

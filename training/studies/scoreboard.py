@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import process_time
@@ -169,13 +169,11 @@ def rows_of(board: dict[str, dict[str, Tally]], column: str, names: Sequence[str
         figures = {name: tallies[name].figures()[column] for name in names}
         if all(value is None for value in figures.values()):
             continue
-        means = {f"mean, {who}": _mean([figures[name] for name in some]) for who, some in _means()}
+        means = {
+            f"mean, {who}": _mean([figures[name] for name in some]) for who, some in MEANS.items()
+        }
         rows.append({"": row, **figures, **means})
     return rows
-
-
-def _means() -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield from MEANS.items()
 
 
 def _mean(values: Sequence[float | None]) -> float:
