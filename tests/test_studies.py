@@ -129,8 +129,9 @@ def test_cooperation_study_has_its_rows_and_the_regular_degradations(
     data: Path, segmenter: Path, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
-    for name in ("srnet", "srnet_s0", "srnet_label", "srnet_constant", "srnet_regular"):
+    for name in ("srnet", "srnet_s0", "srnet_label", "srnet_constant"):
         untrained(small(name, 4), runs / name / "last.pt")
+    untrained(small("srnet_regular", 4), runs / "srnet_regular" / "last.pt", step=3)
     rival = write_segmentation_engine(tmp_path / "all_weather.onnx", size=(48, 64))
     out = tmp_path / "cooperation.md"
     command = [str(runs), "--data", str(data), "--guide", str(segmenter), "--every", "1"]
@@ -138,7 +139,12 @@ def test_cooperation_study_has_its_rows_and_the_regular_degradations(
     assert cooperation.main(command) == 0
     figures = json.loads(out.with_suffix(".json").read_text())
     assert len(figures["rows"]) == 9
-    assert [row[""] for row in figures["regular"]] == list(REGULAR)
+    regular = {row[""]: row for row in figures["regular"]}
+    told = {"watermark, told where", "irregular_mask, told where"}
+    assert regular.keys() == {*REGULAR, *told}
+    hidden = regular["watermark"], regular["watermark, told where"]
+    assert hidden[0]["PSNR before"] == hidden[1]["PSNR before"]
+    assert hidden[0]["PSNR after"] != hidden[1]["PSNR after"]
     seen, refined = (figures["rows"][number]["mIoU, guide"] for number in (0, 1))
     assert refined == pytest.approx(seen, abs=0.02)  # SGA begins with the segmenter's own map
     assert 0 <= seen <= 1

@@ -21,7 +21,8 @@ from training.recipes import Recipe
 
 SOURCES = ("s1", "s0", "label", "constant")
 """What EGS may restore by: the refined map, the guide's own, the true labels, or nothing."""
-_PASTED = {"watermark", "irregular_mask"}
+PASTED = {"watermark", "irregular_mask"}
+"""Degradations that hide the picture where they are; their place may be known."""
 _TOLD = 0.5
 
 
@@ -50,7 +51,7 @@ class Cooperating:
         self._weights = class_weights(recipe.rare_class_power)
         self._cooperation = recipe.losses.get("cooperation", 0.0)
         self._source = _source(recipe)
-        self._pasted = bool(_PASTED & set(recipe.augmentation.conditions))
+        self._pasted = bool(PASTED & set(recipe.augmentation.conditions))
         self._losses = {
             "sga": self._refining,
             "egs_labels": self._restoring_by_labels,

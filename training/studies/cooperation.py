@@ -13,26 +13,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from adverse_perception.files import FileError
-from adverse_perception.frames import UInt8Array
 from adverse_perception.inference import EngineError
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.scores import ConfusionMatrix
 from training.checkpoints import GUIDE, open_checkpoint, open_guide
 from training.datasets import data_folder, open_pack
 from training.evaluate import labeller, open_engine
-from training.methods import picture_of, planes_of
-from training.methods.cooperate import Cooperating
+from training.methods import planes_of
+from training.methods.cooperate import PASTED, Cooperating
 from training.studies.restorers import (
     Case,
     Label,
-    Restore,
     cases_of,
     judge,
     labels_of,
     restorer,
+    scale_of,
     segmenter,
 )
 from training.studies.spearman import StudyError
@@ -58,19 +55,6 @@ def refined_miou(path: Path, guide: Path, cases: Sequence[Case]) -> float:
     return float(matrix.miou())
 
 
-def twice(path: Path, guide: Path) -> Restore:
-    """The restorer with two rounds of cooperation. Raises `CheckpointError`."""
-    checkpoint = open_checkpoint(path)
-    method = Cooperating(checkpoint.recipe, open_guide(guide))
-
-    @torch.no_grad()
-    def restore(case: Case) -> UInt8Array:
-        image = planes_of(case.trial.image)
-        return picture_of(method.cooperate(checkpoint.network, image, rounds=2).restored)
-
-    return restore
-
-
 def ablation(
     runs: Path, rival: Label, cases: Sequence[Case], guide: Path, labels: tuple[Label, Label]
 ) -> list[Row]:
@@ -89,9 +73,8 @@ def ablation(
         path = runs / name / "last.pt"
         if path.is_file():
             rows.append(_row(title, judge(restorer(path, frozen), cases, *labels).figures()))
-    rows.append(
-        _row("Seg(y), s1, two rounds", judge(twice(whole, guide), cases, *labels).figures())
-    )
+    twice = restorer(whole, frozen, rounds=2)
+    rows.append(_row("Seg(y), s1, two rounds", judge(twice, cases, *labels).figures()))
     matrix = ConfusionMatrix(len(CLASS_NAMES))
     for case in cases:
         matrix.add(rival(case.trial.image), case.labels)
@@ -114,20 +97,28 @@ def _only(name: str, miou: float) -> Row:
 def regular_rows(
     path: Path, pack_cases: dict[str, list[Case]], guide: Path, labels: tuple[Label, Label]
 ) -> list[Row]:
-    """PSNR and SSIM before and after, for every regular degradation."""
-    restore, rows = restorer(path, open_guide(guide)), []
+    """PSNR and SSIM before and after, for every regular degradation.
+
+    What is pasted has a second row, in which the restorer is told what is hidden.
+    """
+    frozen, rows = open_guide(guide), []
+    plain, told = restorer(path, frozen), restorer(path, frozen, told=True)
     for name, cases in pack_cases.items():
         before = judge(lambda c: c.trial.image, cases, *labels).figures()
-        after = judge(restore, cases, *labels).figures()
-        row: Row = {
-            "": name,
-            "PSNR before": before["PSNR"],
-            "after": after["PSNR"],
-            "SSIM before": before["SSIM"],
-            "SSIM after": after["SSIM"],
-        }
-        rows.append(row)
+        restorers = {name: plain} | ({f"{name}, told where": told} if name in PASTED else {})
+        for title, restore in restorers.items():
+            rows.append(_before_and_after(title, before, judge(restore, cases, *labels).figures()))
     return rows
+
+
+def _before_and_after(title: str, before: dict[str, float], after: dict[str, float]) -> Row:
+    return {
+        "": title,
+        "PSNR before": before["PSNR"],
+        "PSNR after": after["PSNR"],
+        "SSIM before": before["SSIM"],
+        "SSIM after": after["SSIM"],
+    }
 
 
 def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
@@ -167,32 +158,19 @@ def study(arguments: argparse.Namespace) -> tuple[dict[str, list[Row]], str]:
     labels = segmenter(arguments.guide), segmenter(arguments.second)
     rival = labeller(open_engine(arguments.rival, "onnxruntime", 1))
     rows = ablation(arguments.runs, rival, cases, arguments.guide, labels)
-    digits = {"PSNR": 2, "PSNR before": 2, "after": 2}
+    digits = {"PSNR": 2, "PSNR before": 2, "PSNR after": 2}
     parts = [
         f"Made by `python -m training.studies.cooperation RUNS --every {arguments.every}` on "
         f"{len(cases)} frames of CamVid's test split, in turn with {', '.join(OWN)}. "
-        f"{scale_of(arguments.runs)}",
+        f"{scale_of(sorted(arguments.runs.glob('srnet*/last.pt')))}",
         table(rows, digits),
     ]
     path, regular = arguments.runs / "srnet_regular" / "last.pt", []
     if path.is_file():
         some = {name: cases_of(pack, [name], 3 * arguments.every) for name in REGULAR}
         regular = regular_rows(path, some, arguments.guide, labels)
-        parts += ["## The six regular degradations, levels 1 to 4", table(regular, digits)]
+        parts += ["## The six regular degradations, levels 2 to 4", table(regular, digits)]
     return {"rows": rows, "regular": regular}, "\n\n".join(parts)
-
-
-def scale_of(runs: Path) -> str:
-    """What the trainings were, in a sentence."""
-    said = []
-    for path in sorted(runs.glob("srnet*/last.pt")):
-        checkpoint = open_checkpoint(path)
-        recipe = checkpoint.recipe
-        said.append(
-            f"{recipe.name}: {checkpoint.step} steps of {recipe.schedule.batch} crops of "
-            f"{recipe.crop[1]}x{recipe.crop[0]}, width {recipe.width}"
-        )
-    return f"Scale of the trainings: {'; '.join(said)}."
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from adverse_perception.files import FileError
-from training.checkpoints import GUIDE, open_checkpoint, open_guide
+from training.checkpoints import GUIDE, open_guide
 from training.datasets import data_folder, open_pack
-from training.studies.restorers import Case, Label, cases_of, judge, restorer, segmenter
+from training.studies.restorers import Case, Label, cases_of, judge, restorer, scale_of, segmenter
 from training.studies.spearman import StudyError, rank_correlations
 from training.studies.tables import Row, table, write_results
 
@@ -129,13 +129,16 @@ def main(given: list[str] | None = None) -> int:
                 arguments.runs / name, kind, cases[::2], arguments.guide, labels
             )
         ]
-        scale = _scale(arguments.runs)
+        trained = [arguments.runs / name / "last.pt" for name in ROWS]
+        scale = scale_of([path for path in trained if path.is_file()])
         text = "\n\n".join(
             [
                 f"Made by `python -m training.studies.derain RUNS --every {arguments.every}` on "
-                f"{len(cases)} frames of CamVid's test split with drops on the glass. {scale}",
+                f"{len(cases)} frames of CamVid's test split with drops on the glass. {scale} "
+                "The paper's are 100 to 200 epochs at 512.",
                 table(rows, {"PSNR": 2, "PSNR (luma)": 2, "paper PSNR": 2, "paper mIoU %": 2}),
                 "## Do the scores rise together? Spearman's rho over checkpoints",
+                "On every second of these frames.",
                 table(rho, {"paper": 2, "rho": 2, "from": 2, "to": 2}) if rho else "Not measured.",
             ]
         )
@@ -145,21 +148,6 @@ def main(given: list[str] | None = None) -> int:
         return 2
     print(text)
     return 0
-
-
-def _scale(runs: Path) -> str:
-    """What the trainings were, in a sentence."""
-    said = []
-    for name in ROWS:
-        if (runs / name / "last.pt").is_file():
-            checkpoint = open_checkpoint(runs / name / "last.pt")
-            recipe = checkpoint.recipe
-            stages = "+".join(stage.name for stage in recipe.schedule.stages)
-            said.append(
-                f"{name}: {checkpoint.step} steps ({stages}) of {recipe.schedule.batch} crops of "
-                f"{recipe.crop[1]}x{recipe.crop[0]}, width {recipe.width}"
-            )
-    return f"Scale of the trainings: {'; '.join(said)}. The paper's are 100 to 200 epochs at 512."
 
 
 if __name__ == "__main__":

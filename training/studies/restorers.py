@@ -64,8 +64,14 @@ def segmenter(path: Path) -> Label:
     return label
 
 
-def restorer(path: Path, guide: Guide) -> Restore:
+def restorer(path: Path, guide: Guide, *, told: bool = False, rounds: int = 1) -> Restore:
     """What a checkpoint makes of a case, told the labels if its recipe restores by them.
+
+    Args:
+        path: of the checkpoint.
+        guide: the frozen segmenter of its training.
+        told: SR-Net learns what is hidden, too.
+        rounds: of SR-Net's cooperation.
 
     Raises:
         CheckpointError: the file is unfit.
@@ -80,10 +86,28 @@ def restorer(path: Path, guide: Guide) -> Restore:
         if isinstance(method, Cooperating):
             labels = torch.from_numpy(case.labels.astype(np.int64))[None]
             truth = chances_of(labels, torch.eye(len(CLASS_NAMES))[None])
-            return picture_of(method.cooperate(checkpoint.network, image, truth=truth).restored)
+            hidden = torch.from_numpy(case.trial.occlusion)[None] if told else None
+            made = method.cooperate(
+                checkpoint.network, image, rounds=rounds, truth=truth, hidden=hidden
+            )
+            return picture_of(made.restored)
         return picture_of(method.restore(checkpoint.network, image))
 
     return restore
+
+
+def scale_of(paths: Sequence[Path]) -> str:
+    """What the trainings of these checkpoints were, in a sentence. Raises `CheckpointError`."""
+    said = []
+    for path in paths:
+        checkpoint = open_checkpoint(path)
+        recipe = checkpoint.recipe
+        stages = "+".join(stage.name for stage in recipe.schedule.stages)
+        said.append(
+            f"{recipe.name}: {checkpoint.step} steps ({stages}) of {recipe.schedule.batch} crops "
+            f"of {recipe.crop[1]}x{recipe.crop[0]}, width {recipe.width}"
+        )
+    return f"Scale of the trainings: {'; '.join(said)}."
 
 
 @dataclass
