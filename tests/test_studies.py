@@ -106,8 +106,12 @@ def test_deraining_study_lists_trainings_and_correlates_kept_checkpoints(
     runs = tmp_path / "runs"
     for name in ("srrn", "durn"):
         untrained(small(name, 4), runs / name / "last.pt")
-    for step in range(4):
-        untrained(small("srrn", 4), runs / "srrn" / "kept" / f"{step:06d}.pt", step + 1)
+    whole = small("srrn", 4)
+    last_stage = replace(whole.schedule, stages=whole.schedule.stages[-1:])
+    untrained(whole, runs / "srrn" / "kept" / "000000.pt", 1)  # of the first stage: left out
+    for step in range(1, 5):
+        recipe = replace(whole, schedule=last_stage)
+        untrained(recipe, runs / "srrn" / "kept" / f"{step:06d}.pt", step)
     out = tmp_path / "derain.md"
     command = [str(runs), "--data", str(data), "--guide", str(segmenter)]
     command += ["--second", str(segmenter), "--every", "1", "--out", str(out)]
@@ -122,6 +126,7 @@ def test_deraining_study_lists_trainings_and_correlates_kept_checkpoints(
         "SSIM and mIoU, guide",
     ]
     first = figures["rho"][0]
+    assert first["checkpoints"] == "4"
     assert -1 <= first["from"] <= first["rho"] <= first["to"] <= 1
 
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from adverse_perception.files import FileError
-from training.checkpoints import GUIDE, open_guide
+from training.checkpoints import GUIDE, open_checkpoint, open_guide
 from training.datasets import data_folder, open_pack
 from training.studies.restorers import Case, Label, cases_of, judge, restorer, scale_of, segmenter
 from training.studies.spearman import StudyError, rank_correlations
@@ -76,11 +76,15 @@ def _row(name: str, figures: dict[str, float]) -> Row:
 def correlations(
     run: Path, kind: str, cases: list[Case], guide: Path, labels: tuple[Label, Label]
 ) -> list[Row]:
-    """Rank correlations over the kept checkpoints of a run, with 95 % intervals."""
+    """Rank correlations over the kept checkpoints of a run's last stage, with 95 % intervals.
+
+    The stages before it are the same with and without joint training.
+    """
     frozen = open_guide(guide)
     tallies = [
         judge(restorer(path, frozen), cases, *labels).figures()
         for path in sorted((run / "kept").glob("*.pt"))
+        if _of_last_stage(path)
     ]
     scores = {name: [figures[name] for figures in tallies] for name in _SCORES}
     return [
@@ -95,6 +99,13 @@ def correlations(
         }
         for (first, second), found in rank_correlations(scores).items()
     ]
+
+
+def _of_last_stage(path: Path) -> bool:
+    checkpoint = open_checkpoint(path)
+    schedule = checkpoint.recipe.schedule
+    _, begin, _ = schedule.at(schedule.steps)
+    return checkpoint.step > begin
 
 
 def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
@@ -138,7 +149,7 @@ def main(given: list[str] | None = None) -> int:
                 "The paper's are 100 to 200 epochs at 512.",
                 table(rows, {"PSNR": 2, "PSNR (luma)": 2, "paper PSNR": 2, "paper mIoU %": 2}),
                 "## Do the scores rise together? Spearman's rho over checkpoints",
-                "On every second of these frames.",
+                "Checkpoints of the last stage, on every second of these frames.",
                 table(rho, {"paper": 2, "rho": 2, "from": 2, "to": 2}) if rho else "Not measured.",
             ]
         )
