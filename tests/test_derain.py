@@ -14,8 +14,8 @@ from torch import Tensor  # noqa: E402
 from torch.nn.functional import mse_loss  # noqa: E402
 
 from tests.toys import ALONE, LIGHT, TOY, write_data  # noqa: E402
-from training import samples, train  # noqa: E402
-from training.checkpoints import describe, recipe_from  # noqa: E402
+from training import evaluate, samples, train  # noqa: E402
+from training.checkpoints import Checkpoint, describe, recipe_from, save_weights  # noqa: E402
 from training.datasets import open_pack  # noqa: E402
 from training.losses import (  # noqa: E402
     feature_matching,
@@ -209,3 +209,13 @@ def test_recipes_come_back_from_a_checkpoint_and_keep_the_papers_schedule() -> N
     full = DERAINING["srrn_full"].schedule
     rates = {stage.name: full.rate * stage.rate for stage in full.stages}
     assert rates == pytest.approx({"mask": 2e-4, "coarse": 2e-4, "refine": 1e-3})
+
+
+def test_checkpoint_of_a_restorer_is_no_engine_and_says_so(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, path = toy("durn"), tmp_path / "durn.pt"
+    save_weights(path, Checkpoint(recipe, recipe.network(), 1, 0.0, ("camvid",)))
+    assert evaluate.main([str(path), "--data", str(data / "camvid")]) == 2
+    said = capsys.readouterr().err
+    assert "expected a role of segmentation, joint, weather, found durn_r" in said

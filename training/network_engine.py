@@ -13,6 +13,7 @@ from torch import nn
 from adverse_perception.frames import UInt8Array, Weather
 from adverse_perception.inference import EngineMetadata
 from adverse_perception.labels import CLASS_NAMES
+from training.checkpoints import CheckpointError
 from training.networks.joint import JointNet, JointOutputs
 from training.recipes import Recipe
 
@@ -53,7 +54,16 @@ def engine_module(network: nn.Module) -> nn.Module:
 
 
 def describe_engine(recipe: Recipe) -> EngineMetadata:
-    """What every engine of a recipe says of itself, whatever it has learnt."""
+    """What every engine of a recipe says of itself, whatever it has learnt.
+
+    Raises:
+        CheckpointError: networks of its kind only restore, which no route of the vehicle does.
+    """
+    if recipe.role not in CLASSES_OF_ROLE:
+        raise CheckpointError(
+            f"recipe {recipe.name}: expected a role of {', '.join(CLASSES_OF_ROLE)}, found "
+            f"{recipe.role}; training.studies judges networks that only restore"
+        )
     return EngineMetadata(
         name=recipe.name,
         role=recipe.role,
