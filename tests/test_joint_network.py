@@ -190,11 +190,3 @@ def test_joint_network_learns_and_its_engine_restores_and_labels(tmp_path: Path)
     assert said.restored is not None
     assert said.restored.shape == image.shape
     assert said.restored.dtype == np.uint8
-
-
-def test_restoring_works_at_odd_sizes() -> None:
-    method = RestoringAndSegmenting(TOY_JOINT, None)
-    image = torch.rand(1, 3, 33, 47)
-    with torch.no_grad():
-        restored = method.restore(network(), image)
-    torch.testing.assert_close(restored, (image * 255).round() / 255, rtol=0, atol=1e-5)

@@ -14,10 +14,8 @@ from training.losses import (
 )
 from training.methods.method import Batch, planes
 from training.networks.guide import Guide
-from training.networks.joint import Joint, JointNet
+from training.networks.joint import Joint
 from training.recipes import Recipe
-
-_TO_EVEN = 2
 
 
 class RestoringAndSegmenting:
@@ -62,15 +60,6 @@ class RestoringAndSegmenting:
 
     def _share(self, name: str) -> float:
         return self._shares.get(name, 0.0)
-
-    def restore(self, network: nn.Module, image: Tensor) -> Tensor:
-        """See `Restoring.restore`."""
-        assert isinstance(network, JointNet)
-        height, width = image.shape[2:]
-        padding = (0, width % _TO_EVEN, 0, height % _TO_EVEN)
-        padded = nn.functional.pad(image, padding, mode="replicate")
-        joint: Joint = network((padded * 255).round().permute(0, 2, 3, 1))
-        return joint.restored[:, :, :height, :width].clamp(0, 1)
 
 
 def distillation(logits: Tensor, known: Tensor) -> Tensor:

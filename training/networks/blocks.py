@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 # ImageNet's statistics, so that public backbones fit.
 _MEAN = (123.675, 116.28, 103.53)
@@ -36,6 +37,18 @@ class Normalise(nn.Module):
     def undo(self, planes: Tensor) -> Tensor:
         """From normalised planes back to a picture (N, 3, H, W) float RGB, 0 to 1."""
         return planes * (self.std / 255) + self.mean / 255
+
+
+def padded(x: Tensor, multiple: int, smallest: int = 0) -> Tensor:
+    """(N, C, H, W) with its last row and column repeated until both sides are such a multiple.
+
+    Args:
+        x: pictures or maps.
+        multiple: of pixels.
+        smallest: pixels that a side has at least; a multiple.
+    """
+    down, right = (max(smallest, -(-side // multiple) * multiple) - side for side in x.shape[2:])
+    return pad(x, (0, right, 0, down), mode="replicate") if down or right else x
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:

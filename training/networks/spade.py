@@ -11,16 +11,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, layer_norm, pad
+from torch.nn.functional import avg_pool2d, interpolate, layer_norm
+
+from training.networks.blocks import padded
 
 _SLOPE = 0.2
 _BLANK, _SHUFFLED, _PATCHES = 0.1, 0.5, 3
-
-
-def padded(x: Tensor, multiple: int) -> Tensor:
-    """(N, C, H, W) with its last row and column repeated until both sides are such a multiple."""
-    down, right = -x.shape[2] % multiple, -x.shape[3] % multiple
-    return pad(x, (0, right, 0, down), mode="replicate") if down or right else x
 
 
 def entropy(chances: Tensor) -> Tensor:

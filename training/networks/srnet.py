@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, softmax
 
-from training.networks.spade import EGS, entropy, padded
+from training.networks.blocks import padded
+from training.networks.spade import EGS, entropy
 
 _TINY = 1e-6
 _DILATIONS = (1, 2, 4, 1, 2, 4)

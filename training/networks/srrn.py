@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 from torch.nn.init import normal_, zeros_
 
+from training.networks.blocks import padded
 from training.networks.durn import Durn
 
-MULTIPLE = 16
+_MULTIPLE = 16
 """The networks halve a picture four times."""
 _SMALLEST = 32  # below this, a sixteenth has nothing left to reflect
 
@@ -191,7 +191,7 @@ class Deraining(nn.Module):
     def forward(self, image: Tensor, until: str = "refine") -> Derained:
         """Compute up to `mask`, `coarse` or `refine`."""
         height, width = image.shape[2:]
-        derained = self._of_whole(_filled_up(image), until)
+        derained = self._of_whole(padded(image, _MULTIPLE, _SMALLEST), until)
         mask, coarse, refined = derained
         return Derained(
             None if mask is None else mask[..., :height, :width],
@@ -211,14 +211,6 @@ class Deraining(nn.Module):
             picture = picture + block(picture)
             refined.append(picture)
         return Derained(mask, coarse, tuple(refined))
-
-
-def _filled_up(image: Tensor) -> Tensor:
-    """The edge repeated at the right and the bottom until the sides fit."""
-    bottom, right = (
-        max(_SMALLEST, -(-side // MULTIPLE) * MULTIPLE) - side for side in image.shape[2:]
-    )
-    return pad(image, (0, right, 0, bottom), mode="replicate") if bottom or right else image
 
 
 def srrn(width: int, blocks: int = 2) -> Deraining:
