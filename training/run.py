@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from training.checkpoints import (
     TO_GO_ON,
     AveragedWeights,
+    Checkpoint,
     check_same_network,
     describe,
     learnt_from,
@@ -21,6 +22,7 @@ from training.checkpoints import (
     read,
     recipe_from,
     save,
+    save_weights,
 )
 from training.methods import METHODS
 from training.networks.deeplab import DeepLabV3Plus
@@ -162,14 +164,10 @@ class Run:
 
     def keep(self) -> None:
         """Write what an evaluation needs of this moment, and never write over it."""
-        content = {
-            "recipe": describe(self.recipe),
-            "average": self.average.network.state_dict(),
-            "step": self.step,
-            "score": self.score,
-            "learnt_from": list(self.learnt_from),
-        }
-        save(self.folder / "kept" / f"{self.step:06d}.pt", content)
+        moment = Checkpoint(
+            self.recipe, self.average.network, self.step, self.score, self.learnt_from
+        )
+        save_weights(self.folder / "kept" / f"{self.step:06d}.pt", moment)
 
     def _enter(self, stage: Stage) -> None:
         """Let the stage's share of the network learn, with an optimiser of its own."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NoReturn
 
 import cv2
 import torch
@@ -85,22 +85,12 @@ def train(
     """
     recipe, process = run.recipe, run.process
     run.learnt_from = tuple(dict.fromkeys((*run.learnt_from, *stream.learnt_from)))
-    bar = tqdm(
-        batches(run, stream.samples, workers),
-        total=recipe.schedule.steps,
-        initial=run.step,
-        desc=recipe.name,
-        disable=not process.leads,
-        mininterval=2,
-    )
     losses: list[float] = []
-    for batch in bar:
+    bar = _bar(run)
+    for batch in batches(run, stream.samples, workers):
         losses.append(run.train_step(batch))
         recent = mean(losses[-_RECENT:])
-        shown = {"loss": f"{recent:.3f}", "score": f"{run.score:.3f}"}
-        bar.set_postfix(
-            shown | ({"left_out": run.left_out} if run.left_out else {}), refresh=False
-        )
+        _advance(bar, run, recent)
         due = run.step % save_every == 0 or run.step == recipe.schedule.steps
         if process.leads and due:
             run.score = validate(recipe, run.average.network, validation, run.method)
@@ -108,7 +98,25 @@ def train(
             run.save()
             if keep:
                 run.keep()
+    bar.close()
     return losses
+
+
+def _bar(run: Run) -> tqdm[NoReturn]:
+    return tqdm(
+        total=run.recipe.schedule.steps,
+        initial=run.step,
+        desc=run.recipe.name,
+        disable=not run.process.leads,
+        mininterval=2,
+    )
+
+
+def _advance(bar: tqdm[NoReturn], run: Run, loss: float) -> None:
+    shown = {"loss": f"{loss:.3f}", "score": f"{run.score:.3f}"}
+    left_out = {"left_out": run.left_out} if run.left_out else {}
+    bar.set_postfix(shown | left_out, refresh=False)
+    bar.update()
 
 
 def record(run: Run, loss: float, batch: dict[str, Tensor]) -> None:
@@ -141,42 +149,19 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("recipe", choices=sorted(EVERY_RECIPE), help="what to train")
-    parser.add_argument("--data", type=Path, help="folder that holds camvid/, idd_lite/, ...")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--init", type=Path, help="checkpoint whose weights to begin with")
     begin.add_argument(
         "--backbone", type=Path, help="torchvision's ImageNet weights to begin with"
     )
-    parser.add_argument("--steps", type=int, help="optimiser steps (default: the recipe's)")
-    parser.add_argument("--rate", type=float, help="highest learning rate (default: the recipe's)")
-    parser.add_argument("--batch", type=int, help="samples a step and process")
-    parser.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"), help="of a sample")
-    parser.add_argument(
-        "--scales",
-        type=float,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="sizes of the pictures, 1 = filling the crop",
-    )
-    parser.add_argument("--seed", type=int, help="another seed, other samples")
-    parser.add_argument("--leave-out", nargs="*", default=[], help="data sets not to train on")
-    parser.add_argument(
-        "--with-val",
-        nargs="*",
-        default=[],
-        metavar="PACK",
-        help="packs whose validation split is learnt from too, when nothing is left to choose",
-    )
+    _add_data(parser.add_argument_group("data"))
+    _add_changes(parser.add_argument_group("changes of the recipe"))
     parser.add_argument(
         "--guide",
         type=Path,
         default=GUIDE,
         help="checkpoint of the frozen segmenter that guides restoration (default: %(default)s)",
-    )
-    parser.add_argument("--stages", nargs="*", help="only these of the recipe's stages")
-    parser.add_argument(
-        "--skip-broken", action="store_true", help="go on without pictures that cannot be read"
     )
     parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument(
@@ -187,6 +172,33 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is one")
     parser.add_argument("--compile", action="store_true", help="fuse kernels with torch.compile")
     return parser.parse_args(given)
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--data", type=Path, help="folder that holds camvid/, idd_lite/, ...")
+    group.add_argument("--leave-out", nargs="*", default=[], help="data sets not to train on")
+    group.add_argument(
+        "--with-val",
+        nargs="*",
+        default=[],
+        metavar="PACK",
+        help="packs whose validation split is learnt from too, when nothing is left to choose",
+    )
+    group.add_argument(
+        "--skip-broken", action="store_true", help="go on without pictures that cannot be read"
+    )
+
+
+def _add_changes(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--stages", nargs="*", help="only these of the recipe's stages")
+    group.add_argument("--steps", type=int, help="optimiser steps (default: the recipe's)")
+    group.add_argument("--rate", type=float, help="highest learning rate (default: the recipe's)")
+    group.add_argument("--batch", type=int, help="samples a step and process")
+    group.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"), help="of a sample")
+    group.add_argument(
+        "--scales", type=float, nargs=2, metavar=("LOW", "HIGH"), help="sizes, 1 = filling the crop"
+    )
+    group.add_argument("--seed", type=int, help="another seed, other samples")
 
 
 def recipe_of(arguments: argparse.Namespace) -> Recipe:
