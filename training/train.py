@@ -196,7 +196,7 @@ def _add_changes(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--batch", type=int, help="samples a step and process")
     group.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"), help="of a sample")
     group.add_argument(
-        "--scales", type=float, nargs=2, metavar=("LOW", "HIGH"), help="sizes, 1 = filling the crop"
+        "--scales", type=float, nargs=2, metavar=("LOW", "HIGH"), help="sizes, 1 = filling it"
     )
     group.add_argument("--seed", type=int, help="another seed, other samples")
 
