@@ -130,7 +130,7 @@ class Run:
         else:
             check_same_network(path, earlier.recipe, self.recipe)
         self._take(weights)
-        self.learnt_from = earlier.learnt_from
+        self.learnt_from = tuple(dict.fromkeys((*self.learnt_from, *earlier.learnt_from)))
 
     def begin_from_backbone(self, path: Path) -> None:
         """Take public ImageNet weights, in torchvision's naming, for the backbone.

@@ -151,7 +151,12 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("recipe", choices=sorted(EVERY_RECIPE), help="what to train")
     parser.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
     begin = parser.add_mutually_exclusive_group()
-    begin.add_argument("--init", type=Path, help="checkpoint whose weights to begin with")
+    begin.add_argument(
+        "--init",
+        type=Path,
+        nargs="+",
+        help="checkpoint whose weights to begin with, then others over it",
+    )
     begin.add_argument(
         "--backbone", type=Path, help="torchvision's ImageNet weights to begin with"
     )
@@ -234,8 +239,8 @@ def with_stages(recipe: Recipe, wished: list[str] | None) -> Recipe:
 
 def begin(run: Run, arguments: argparse.Namespace) -> None:
     """Weights to start with: the run's own checkpoint, else the ones named, else drawn ones."""
-    if arguments.init:
-        run.begin_from(arguments.init)
+    for earlier in arguments.init or ():
+        run.begin_from(earlier)
     if arguments.backbone:
         run.begin_from_backbone(arguments.backbone)
     run.resume()
