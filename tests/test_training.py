@@ -25,6 +25,7 @@ from tests.conftest import (  # noqa: E402
     write_weather_engine,
 )
 from tests.packs import COARSE_CLASSES, write_camvid  # noqa: E402
+from tests.public_sets import cityscapes  # noqa: E402
 from tests.toys import ALONE, TOY, run_of, write_data  # noqa: E402
 from training import checkpoints, evaluate, export, train  # noqa: E402
 from training.datasets import BrokenPictureWarning, open_pack  # noqa: E402
@@ -301,6 +302,19 @@ def test_broken_picture_is_skipped_and_named_if_wished(tmp_path: Path) -> None:
         assert train.main([*TRAIN, *options]) == 0
     recipe = checkpoints.open_checkpoint(tmp_path / "run" / "last.pt").recipe
     assert recipe.crop == (32, 48)
+
+
+def test_public_data_set_is_learnt_from_beside_the_recipes(tmp_path: Path) -> None:
+    write_camvid(tmp_path / "camvid", train=2, val=1)
+    cityscapes(tmp_path / "cityscapes")
+    for folder in list((tmp_path / "cityscapes").glob("*/val")):
+        folder.rename(folder.with_name("train"))
+    options = ["--data", str(tmp_path), "--out", str(tmp_path / "run"), "--workers", "0"]
+    options += ["--steps", "1", "--batch", "2", "--crop", "32", "48", "--also", "cityscapes=0.5"]
+    assert train.main([*TRAIN, *options]) == 0
+    checkpoint = checkpoints.open_checkpoint(tmp_path / "run" / "last.pt")
+    assert checkpoint.learnt_from == ("camvid", "cityscapes")
+    assert checkpoint.recipe.data["cityscapes"] == 0.5
 
 
 def test_unknown_stage_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ So a run can stop and go on, on one process or several, and see the same picture
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,16 +17,10 @@ from torch.utils.data import Dataset, Sampler
 
 from adverse_perception.frames import Float32Array, UInt8Array, Weather
 from training.datasets import (
-    DatasetError,
-    Labelled,
-    LabelMap,
-    SkippingPack,
-    open_pack,
-    open_pictures,
     read_image,
 )
 from training.recipes import Augmentation, Recipe
-from training.street_pack import drawn_pack
+from training.sources import REAL_WEATHER, Drawn, Source, open_real_weather, open_sources
 from training.synthesis import clear_view, degrade, draw, estimate_depth, occlusion, render
 from training.transforms import (
     apply_geometry,
@@ -37,71 +31,7 @@ from training.transforms import (
     of_the_sensor,
 )
 
-REAL_WEATHER = {
-    Weather.FOG: ("fog_dawn", "fog"),
-    Weather.RAIN: ("night_rain_clips", "rain"),
-    Weather.NIGHT: ("night_rain_clips", "night"),
-}
-"""Packs without labels whose weather is known."""
 _REAL_SHARE = 0.3
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A picture with its labels and how to read them."""
-
-    image: UInt8Array
-    labels: UInt8Array
-    label_map: LabelMap
-
-
-class Source:
-    """Labelled pictures of a pack, in no order."""
-
-    def __init__(self, pack: Labelled) -> None:
-        self._pack = pack
-
-    def draw(self, rng: np.random.Generator) -> Drawn:
-        """One of its pictures."""
-        image, labels = self._pack.load(int(rng.integers(len(self._pack.pairs))))
-        return Drawn(image, labels, self._pack.label_map)
-
-
-def open_sources(
-    recipe: Recipe,
-    data: Path,
-    leave_out: Sequence[str] = (),
-    with_val: Sequence[str] = (),
-    *,
-    skip_broken: bool = False,
-) -> dict[str, Source]:
-    """Every source of the recipe that is not left out, by name; streets are drawn if need be.
-
-    Of the packs in `with_val`, the validation split is learnt from too.
-    """
-    names = [name for name in recipe.data if name not in leave_out]
-    if not names:
-        raise DatasetError(
-            f"recipe {recipe.name}: expected data to train on, found that everything is left out; "
-            f"leave out less of {', '.join(recipe.data)}"
-        )
-    folders = {name: drawn_pack() if name == "street" else data / name for name in names}
-    packs = {name: open_pack(folder, "train") for name, folder in folders.items()}
-    for name in sorted(set(with_val) & set(packs)):
-        pairs = (*packs[name].pairs, *open_pack(folders[name], "val").pairs)
-        packs[name] = replace(packs[name], pairs=pairs)
-    return {
-        name: Source(SkippingPack(pack) if skip_broken else pack) for name, pack in packs.items()
-    }
-
-
-def open_real_weather(data: Path, leave_out: Sequence[str] = ()) -> dict[Weather, list[Path]]:
-    """Pictures of real weather, where their packs are there and not left out."""
-    return {
-        weather: open_pictures(data / pack, split)
-        for weather, (pack, split) in REAL_WEATHER.items()
-        if pack not in leave_out and (data / pack).is_dir()
-    }
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import cv2
 import torch
@@ -24,12 +23,12 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from adverse_perception.files import FileError
-from training.checkpoints import EVERY_RECIPE, GUIDE, CheckpointError, named_recipe, open_guide
+from training.checkpoints import open_guide
 from training.datasets import Pack, data_folder, open_pack
 from training.evaluate import validate
-from training.recipes import Recipe
 from training.run import Process, Run, learning_rate
 from training.samples import Range, Stream, open_stream
+from training.train_options import arguments_of, recipe_of
 
 _RECENT = 50
 """So many steps' losses are averaged for display."""
@@ -141,102 +140,6 @@ def this_process(wished: str | None) -> Process:
     return Process(rank, world, device)
 
 
-def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("recipe", choices=sorted(EVERY_RECIPE), help="what to train")
-    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/RECIPE)")
-    begin = parser.add_mutually_exclusive_group()
-    begin.add_argument(
-        "--init",
-        type=Path,
-        nargs="+",
-        help="checkpoint whose weights to begin with, then others over it",
-    )
-    begin.add_argument(
-        "--backbone", type=Path, help="torchvision's ImageNet weights to begin with"
-    )
-    _add_data(parser.add_argument_group("data"))
-    _add_changes(parser.add_argument_group("changes of the recipe"))
-    parser.add_argument(
-        "--guide",
-        type=Path,
-        default=GUIDE,
-        help="checkpoint of the frozen segmenter that guides restoration (default: %(default)s)",
-    )
-    parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints")
-    parser.add_argument(
-        "--keep", action="store_true", help="keep every checkpoint's weights, for studies"
-    )
-    parser.add_argument("--workers", type=int, default=1, help="processes that load samples")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is one")
-    parser.add_argument("--compile", action="store_true", help="fuse kernels with torch.compile")
-    return parser.parse_args(given)
-
-
-def _add_data(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--data", type=Path, help="folder that holds camvid/, idd_lite/, ...")
-    group.add_argument("--leave-out", nargs="*", default=[], help="data sets not to train on")
-    group.add_argument(
-        "--with-val",
-        nargs="*",
-        default=[],
-        metavar="PACK",
-        help="packs whose validation split is learnt from too, when nothing is left to choose",
-    )
-    group.add_argument(
-        "--skip-broken", action="store_true", help="go on without pictures that cannot be read"
-    )
-
-
-def _add_changes(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--stages", nargs="*", help="only these of the recipe's stages")
-    group.add_argument("--steps", type=int, help="optimiser steps (default: the recipe's)")
-    group.add_argument("--rate", type=float, help="highest learning rate (default: the recipe's)")
-    group.add_argument("--batch", type=int, help="samples a step and process")
-    group.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"), help="of a sample")
-    group.add_argument(
-        "--scales", type=float, nargs=2, metavar=("LOW", "HIGH"), help="sizes, 1 = filling it"
-    )
-    group.add_argument("--seed", type=int, help="another seed, other samples")
-
-
-def recipe_of(arguments: argparse.Namespace) -> Recipe:
-    """The named recipe with what the command line changes of it."""
-    recipe = with_stages(named_recipe(arguments.recipe), arguments.stages)
-    changed: dict[str, Any] = {
-        name: value
-        for name in ("steps", "rate", "batch")
-        if (value := getattr(arguments, name)) is not None
-    }
-    recipe = replace(recipe, schedule=replace(recipe.schedule, **changed))
-    if arguments.crop:
-        recipe = replace(recipe, crop=tuple(arguments.crop))
-    if arguments.scales:
-        augmentation = replace(recipe.augmentation, scales=tuple(arguments.scales))
-        recipe = replace(recipe, augmentation=augmentation)
-    return recipe if arguments.seed is None else replace(recipe, seed=arguments.seed)
-
-
-def with_stages(recipe: Recipe, wished: list[str] | None) -> Recipe:
-    """The recipe with only the stages named, if any are."""
-    stages = recipe.schedule.stages
-    names = [stage.name for stage in stages]
-    unknown = sorted(set(wished or []) - set(names))
-    if unknown:
-        raise CheckpointError(
-            f"recipe {recipe.name}: expected stages among {', '.join(names)}, found "
-            f"{', '.join(unknown)}; leave --stages out to run all"
-        )
-    kept = tuple(stage for stage in stages if not wished or stage.name in wished)
-    return replace(recipe, schedule=replace(recipe.schedule, stages=kept))
-
-
 def begin(run: Run, arguments: argparse.Namespace) -> None:
     """Weights to start with: the run's own checkpoint, else the ones named, else drawn ones."""
     for earlier in arguments.init or ():
@@ -279,7 +182,7 @@ def train_as_told(arguments: argparse.Namespace, process: Process) -> None:
 
 def main(given: list[str] | None = None) -> int:
     """Train as told; returns the exit code."""
-    arguments = arguments_of(given)
+    arguments = arguments_of(given, __doc__)
     torch.set_flush_denormal(True)  # subnormal numbers are a hundred times slower on a CPU
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
