@@ -160,7 +160,7 @@ def test_engine_that_is_not_the_network_is_refused(
     recipe = Recipe("toy", "weather", ("clear",), Schedule(1), size=(48, 64))
     checkpoint = Checkpoint(recipe, WeatherNet(4, 8).eval(), 1, 0.0, ())
     monkeypatch.setattr("training.export.TOLERANCE", -1.0)  # nothing agrees that well
-    with pytest.raises(ExportError, match=r"expected ONNX Runtime .* of PyTorch"):
+    with pytest.raises(ExportError, match=r"expected scores of ONNX Runtime .* of PyTorch"):
         export(checkpoint, tmp_path / "toy.onnx", {})
     assert list(tmp_path.iterdir()) == []
 

@@ -49,14 +49,6 @@ class Process:
         return self.rank == 0
 
 
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is faster there than float32: on a GPU, and on CPUs built for it."""
-    if device.type == "cuda":
-        return True
-    capable = torch.cpu.get_capabilities()
-    return bool(capable.get("amx_bf16") or capable.get("avx512_bf16"))
-
-
 def learning_rate(schedule: Schedule, step: int) -> float:
     """In every stage a linear warm-up, then half a cosine down to zero."""
     stage, begin, end = schedule.at(step)
@@ -78,6 +70,7 @@ class Run:
         process: Process,
         *,
         compiled: bool = False,
+        bfloat16: bool = False,
         guide: Guide | None = None,
     ) -> None:
         self.recipe, self.folder, self.process = recipe, folder, process
@@ -88,6 +81,7 @@ class Run:
         self.step, self.score, self.left_out = 0, 0.0, 0
         self.learnt_from: tuple[str, ...] = ()
         self._compiled = compiled
+        self._bfloat16 = bfloat16 or process.device.type == "cuda"
         self.method = METHODS[recipe.role](recipe, guide and guide.to(process.device))
         self._enter(recipe.schedule.at(0)[0])
 
@@ -207,7 +201,7 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(schedule, self.step)
         batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_bfloat16(device)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=self._bfloat16):
             loss = self.method.loss(self._stepper, batch, stage.name)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -163,7 +163,9 @@ def train_as_told(arguments: argparse.Namespace, process: Process) -> None:
     validation = open_pack(data / "camvid", "val")
     folder = arguments.out or Path("runs") / recipe.name
     guide = open_guide(arguments.guide) if recipe.restores else None
-    run = Run(recipe, folder, process, compiled=arguments.compile, guide=guide)
+    run = Run(
+        recipe, folder, process, compiled=arguments.compile, bfloat16=arguments.bf16, guide=guide
+    )
     begin(run, arguments)
     try:
         train(

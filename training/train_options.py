@@ -46,6 +46,11 @@ def arguments_of(given: list[str] | None, description: str | None) -> argparse.N
     parser.add_argument("--workers", type=int, default=1, help="processes that load samples")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: all)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is one")
+    parser.add_argument(
+        "--bf16",
+        action="store_true",
+        help="multiply in bfloat16 on a CPU that can, twice as fast; GPUs always do",
+    )
     parser.add_argument("--compile", action="store_true", help="fuse kernels with torch.compile")
     return parser.parse_args(given)
 
