@@ -324,7 +324,6 @@ def test_unknown_stage_is_named_with_those_there_are(capsys: pytest.CaptureFixtu
 
 
 def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
-    pytest.importorskip("torch.distributed.run")
     if not torch.distributed.is_gloo_available():
         pytest.skip("this torch cannot train on several processes (no gloo)")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
