@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -321,20 +318,6 @@ def test_unknown_stage_is_named_with_those_there_are(capsys: pytest.CaptureFixtu
     assert train.main(["srrn", "--stages", "polish"]) == 2
     said = capsys.readouterr().err
     assert "expected stages among mask, coarse, refine, found polish" in said
-
-
-def test_two_processes_train_one_network(data: Path, tmp_path: Path) -> None:
-    if not torch.distributed.is_gloo_available():
-        pytest.skip("this torch cannot train on several processes (no gloo)")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "training.train", *TRAIN]
-    command += ["--data", str(data), "--out", str(tmp_path), "--threads", "1", "--workers", "0"]
-    command += ["--steps", "2", "--batch", "1"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr[-2000:]
-    checkpoint = checkpoints.open_checkpoint(tmp_path / "last.pt")
-    assert (checkpoint.step, checkpoint.learnt_from) == (2, ("camvid",))
 
 
 def test_score_of_perfect_labels_is_one(data: Path) -> None:
