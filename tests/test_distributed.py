@@ -11,10 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.toys import write_data  # noqa: E402
+from tests.toys import TRAIN, write_data  # noqa: E402
 from training import checkpoints  # noqa: E402
-
-TRAIN = ["clear", "--leave-out", "street", "kitti_semantic", "idd_lite", "--device", "cpu"]
 
 
 def test_two_processes_train_one_network(tmp_path: Path) -> None:

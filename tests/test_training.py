@@ -23,7 +23,7 @@ from tests.conftest import (  # noqa: E402
 )
 from tests.packs import COARSE_CLASSES, write_camvid  # noqa: E402
 from tests.public_sets import cityscapes  # noqa: E402
-from tests.toys import ALONE, TOY, run_of, write_data  # noqa: E402
+from tests.toys import ALONE, TOY, TRAIN, run_of, write_data  # noqa: E402
 from training import checkpoints, evaluate, export, train  # noqa: E402
 from training.datasets import BrokenPictureWarning, open_pack  # noqa: E402
 from training.losses import class_weights  # noqa: E402
@@ -249,9 +249,6 @@ def test_unfit_file_ends_the_command_with_one_clear_line(
     if path.suffix == ".pt":
         assert export.main([str(path), "--out", str(tmp_path / "e.onnx"), "--no-scores"]) == 2
         assert not (tmp_path / "e.onnx").exists()
-
-
-TRAIN = ["clear", "--leave-out", "street", "kitti_semantic", "idd_lite", "--device", "cpu"]
 
 
 @pytest.mark.parametrize(

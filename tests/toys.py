@@ -29,6 +29,9 @@ TOY = Recipe(
 )
 TOY_WEATHER = replace(TOY, name="weather", role="weather", width=8)
 
+TRAIN = ["clear", "--leave-out", "street", "kitti_semantic", "idd_lite", "--device", "cpu"]
+"""Command line of a training on the toy CamVid alone."""
+
 
 def write_data(folder: Path) -> Path:
     """A data folder with a fine and a coarse pack."""

@@ -25,12 +25,18 @@ from torch import nn
 
 from adverse_perception import __version__
 from adverse_perception.files import FileError
-from adverse_perception.inference import EngineError, EngineMetadata, load_engine, write_metadata
+from adverse_perception.inference import (
+    ROLE_OUTPUTS,
+    EngineError,
+    EngineMetadata,
+    load_engine,
+    write_metadata,
+)
 from training.checkpoints import Checkpoint, open_checkpoint, save_weights
 from training.datasets import TERMS, Pack, data_folder, open_pack
 from training.evaluate import evaluate
 from training.losses import class_weights
-from training.network_engine import OUTPUTS_OF_ROLE, NetworkEngine, describe_engine, engine_module
+from training.network_engine import NetworkEngine, describe_engine, engine_module
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.joint import JointNet
 from training.recipes import Recipe
@@ -78,7 +84,7 @@ def write_onnx(recipe: Recipe, network: nn.Module, path: Path) -> None:
     """The network as an ONNX graph whose height and width are free."""
     network = engine_module(flushed(network)).eval()
     height, width = recipe.size
-    outputs = OUTPUTS_OF_ROLE[recipe.role]
+    outputs = ROLE_OUTPUTS[recipe.role]
     free = {name: _FREE[name] for name in ("image", *outputs) if name in _FREE}
     torch.onnx.export(
         network,

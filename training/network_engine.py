@@ -11,17 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from adverse_perception.frames import UInt8Array, Weather
-from adverse_perception.inference import EngineMetadata
+from adverse_perception.inference import ROLE_OUTPUTS, EngineMetadata
 from adverse_perception.labels import CLASS_NAMES
 from training.checkpoints import CheckpointError
 from training.networks.joint import JointNet, JointOutputs
 from training.recipes import Recipe
 
-OUTPUTS_OF_ROLE = {
-    "segmentation": ("logits",),
-    "joint": ("logits", "restored"),
-    "weather": ("scores",),
-}
 CLASSES_OF_ROLE = {
     "segmentation": CLASS_NAMES,
     "joint": CLASS_NAMES,
@@ -45,7 +40,7 @@ class NetworkEngine:
         given = self._network(batch)
         tensors = given if isinstance(given, tuple) else (given,)
         arrays = [tensor[0].cpu().numpy() for tensor in tensors]
-        return dict(zip(OUTPUTS_OF_ROLE[self.metadata.role], arrays, strict=True))
+        return dict(zip(ROLE_OUTPUTS[self.metadata.role], arrays, strict=True))
 
 
 def engine_module(network: nn.Module) -> nn.Module:

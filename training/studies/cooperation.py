@@ -17,7 +17,7 @@ from adverse_perception.files import FileError
 from adverse_perception.inference import EngineError
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.scores import ConfusionMatrix
-from training.checkpoints import GUIDE, open_checkpoint, open_guide
+from training.checkpoints import open_checkpoint, open_guide
 from training.datasets import data_folder, open_pack
 from training.evaluate import labeller, open_engine
 from training.methods import planes_of
@@ -25,12 +25,14 @@ from training.methods.cooperate import PASTED, Cooperating
 from training.studies.restorers import (
     Case,
     Label,
+    add_segmenters,
     cases_of,
     judge,
     labels_of,
     restorer,
     scale_of,
     segmenter,
+    study_parser,
 )
 from training.studies.spearman import StudyError
 from training.studies.tables import Row, table, write_results
@@ -123,18 +125,9 @@ def _before_and_after(title: str, before: dict[str, float], after: dict[str, flo
 
 def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.studies.cooperation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("runs", type=Path, help="folder of the trainings")
-    parser.add_argument("--data", type=Path, help="folder that holds camvid/")
-    parser.add_argument("--guide", type=Path, default=GUIDE, help="segmenter of the trainings")
-    parser.add_argument("--second", type=Path, required=True, help="one that never took part")
+    parser = study_parser("cooperation", __doc__, 4)
+    add_segmenters(parser)
     parser.add_argument("--rival", type=Path, required=True, help="engine trained on weather")
-    parser.add_argument("--every", type=int, default=4, help="only every so manieth test frame")
-    parser.add_argument("--out", type=Path, default=Path("cooperation.md"), help="file to write")
     return parser.parse_args(given)
 
 

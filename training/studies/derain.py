@@ -13,9 +13,19 @@ import sys
 from pathlib import Path
 
 from adverse_perception.files import FileError
-from training.checkpoints import GUIDE, open_checkpoint, open_guide
+from training.checkpoints import open_checkpoint, open_guide
 from training.datasets import data_folder, open_pack
-from training.studies.restorers import Case, Label, cases_of, judge, restorer, scale_of, segmenter
+from training.studies.restorers import (
+    Case,
+    Label,
+    add_segmenters,
+    cases_of,
+    judge,
+    restorer,
+    scale_of,
+    segmenter,
+    study_parser,
+)
 from training.studies.spearman import StudyError, rank_correlations
 from training.studies.tables import Row, table, write_results
 
@@ -110,17 +120,8 @@ def _of_last_stage(path: Path) -> bool:
 
 def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.studies.derain",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("runs", type=Path, help="folder of the trainings")
-    parser.add_argument("--data", type=Path, help="folder that holds camvid/")
-    parser.add_argument("--guide", type=Path, default=GUIDE, help="segmenter of the trainings")
-    parser.add_argument("--second", type=Path, required=True, help="one that never took part")
-    parser.add_argument("--every", type=int, default=4, help="only every so manieth test frame")
-    parser.add_argument("--out", type=Path, default=Path("derain.md"), help="file to write")
+    parser = study_parser("derain", __doc__, 4)
+    add_segmenters(parser)
     return parser.parse_args(given)
 
 

@@ -24,7 +24,7 @@ from training.datasets import data_folder, open_pack
 from training.network_engine import NetworkEngine
 from training.restoration_recipes import ABLATED
 from training.restoration_scores import psnr, ssim
-from training.studies.restorers import Case, cases_of
+from training.studies.restorers import Case, cases_of, study_parser
 from training.studies.spearman import StudyError
 from training.studies.tables import Row, table, write_results
 from training.trials import OWN
@@ -59,15 +59,7 @@ def row_of(path: Path, cases: list[Case]) -> Row:
 
 def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.studies.joint",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("runs", type=Path, help="folder of the trainings")
-    parser.add_argument("--data", type=Path, help="folder that holds camvid/")
-    parser.add_argument("--every", type=int, default=3, help="only every so manieth test frame")
-    parser.add_argument("--out", type=Path, default=Path("joint.md"), help="file to write")
+    parser = study_parser("joint", __doc__, 3)
     return parser.parse_args(given)
 
 

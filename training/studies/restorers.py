@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,35 @@ from tqdm import tqdm
 from adverse_perception.frames import UInt8Array
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.scores import ConfusionMatrix
-from training.checkpoints import open_checkpoint, open_guide
+from training.checkpoints import GUIDE, open_checkpoint, open_guide
 from training.datasets import Pack
 from training.methods import METHODS, Restoring, picture_of, planes_of
 from training.methods.cooperate import Cooperating, chances_of
 from training.networks.guide import Guide
 from training.restoration_scores import luma_psnr, psnr, ssim
 from training.trials import Trial, trial_of
+
+
+def study_parser(name: str, description: str | None, every: int) -> argparse.ArgumentParser:
+    """What the command lines of all studies of trainings have in common."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m training.studies.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("runs", type=Path, help="folder of the trainings")
+    parser.add_argument("--data", type=Path, help="folder that holds camvid/")
+    parser.add_argument(
+        "--every", type=int, default=every, help="only every so manieth test frame"
+    )
+    parser.add_argument("--out", type=Path, default=Path(f"{name}.md"), help="file to write")
+    return parser
+
+
+def add_segmenters(parser: argparse.ArgumentParser) -> None:
+    """The two that look at what was restored."""
+    parser.add_argument("--guide", type=Path, default=GUIDE, help="segmenter of the trainings")
+    parser.add_argument("--second", type=Path, required=True, help="one that never took part")
 
 
 @dataclass(frozen=True)
