@@ -40,37 +40,37 @@ def test_broken_picture_is_passed_over_on_demand_and_named_once(pack: Pack) -> N
     pack.pairs[2].labels.unlink()
     skipping: Labelled = SkippingPack(pack)
     with pytest.warns(BrokenPictureWarning) as caught:
-        image, labels = skipping.load(1)
+        passed = skipping.sample(1)
     assert [str(entry.message).partition(": expected")[0] for entry in caught] == [
         f"skipped: {pack.pairs[1].image}",
         f"skipped: {pack.pairs[2].labels}",
     ]
-    np.testing.assert_array_equal(image, pack.load(3)[0])
-    np.testing.assert_array_equal(labels, pack.load(3)[1])
+    np.testing.assert_array_equal(passed.image, pack.load(3)[0])
+    np.testing.assert_array_equal(passed.labels, pack.load(3)[1])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert np.array_equal(skipping.load(2)[0], image)
-        assert np.array_equal(skipping.load(0)[0], pack.load(0)[0])
+        assert np.array_equal(skipping.sample(2).image, passed.image)
+        assert np.array_equal(skipping.sample(0).image, pack.load(0)[0])
 
 
 def test_picture_after_the_last_is_the_first(pack: Pack) -> None:
     pack.pairs[3].image.unlink()
     with pytest.warns(BrokenPictureWarning):
-        image, _ = SkippingPack(pack).load(3)
+        image = SkippingPack(pack).sample(3).image
     np.testing.assert_array_equal(image, pack.load(0)[0])
 
 
 def test_wrong_class_list_is_not_passed_over(pack: Pack) -> None:
     ids(pack.pairs[0].labels, 200, width=64, height=48)
     with pytest.raises(DatasetError, match="found 200"):
-        SkippingPack(pack).load(0)
+        SkippingPack(pack).sample(0)
 
 
 def test_pack_with_nothing_whole_in_it_stops(pack: Pack) -> None:
     for pair in pack.pairs:
         pair.image.unlink()
     with pytest.warns(BrokenPictureWarning), pytest.raises(DatasetError, match="4 broken ones"):
-        SkippingPack(pack).load(0)
+        SkippingPack(pack).sample(0)
 
 
 def test_check_says_what_a_data_set_holds(

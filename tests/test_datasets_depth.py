@@ -125,7 +125,10 @@ def test_transmittance_of_fog_gives_depth_where_there_is_no_disparity(tmp_path: 
     write(path, np.resize(np.append(stored, 0), (HEIGHT, WIDTH)).astype(np.uint8))
     sample = open_dataset("foggy_cityscapes", tmp_path, "val").only(beta="0.02").sample(0)
     assert sample.depth_m is not None
-    np.testing.assert_allclose(sample.depth_m[0, :3], depth_m, rtol=0.02)
+    x, y = 0.5 - WIDTH / 2 + np.arange(3), 0.5 - HEIGHT / 2
+    focal = 2262.5 * WIDTH / 2048  # fog is as long as the ray, depth is along the axis
+    ray = np.sqrt(1 + (x**2 + y**2) / focal**2)
+    np.testing.assert_allclose(sample.depth_m[0, :3] * ray, depth_m, rtol=0.02)
     assert np.isnan(sample.depth_m[0, 3])
     write(path, np.ones((HEIGHT, WIDTH), np.uint16))
     with pytest.raises(DatasetError, match=r"expected an 8-bit transmittance"):

@@ -10,22 +10,23 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch.nn.functional import pixel_shuffle  # noqa: E402
+from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, pixel_shuffle  # noqa: E402
 
 from adverse_perception.frames import Condition, Frame, Weather  # noqa: E402
 from adverse_perception.inference import load_engine  # noqa: E402
 from adverse_perception.segmenters import JointSegmenter  # noqa: E402
 from tests.packs import road  # noqa: E402
 from tests.toys import ALONE, LIGHT, TOY, moved, run_of, write_data  # noqa: E402
-from training import export  # noqa: E402
+from training import export, train  # noqa: E402
 from training.checkpoints import Checkpoint, CheckpointError, save_weights  # noqa: E402
 from training.losses import feature_matching, restoration_loss  # noqa: E402
 from training.methods.joint import RestoringAndSegmenting, distillation  # noqa: E402
 from training.networks.deeplab import DeepLabV3Plus  # noqa: E402
 from training.networks.guide import Guide  # noqa: E402
 from training.networks.joint import Joint, JointNet, JointOutputs  # noqa: E402
-from training.recipes import Recipe, Schedule  # noqa: E402
+from training.recipes import Recipe, Schedule, Stage  # noqa: E402
 from training.run import Run  # noqa: E402
+from training.samples import open_stream  # noqa: E402
 
 TOY_JOINT = replace(
     TOY,
@@ -61,9 +62,9 @@ def test_training_begins_with_the_picture_as_it_is() -> None:
     with torch.no_grad():
         joint: Joint = network()(image)
         _, restored = JointOutputs(network())(image)
-    torch.testing.assert_close(joint.restored, planes(image), rtol=0, atol=1e-5)
-    torch.testing.assert_close(joint.coarse, planes(image), rtol=0, atol=1e-5)
-    assert torch.equal(restored, image)
+    torch.testing.assert_close(joint.restored, planes(image), rtol=0, atol=0.02)
+    torch.testing.assert_close(joint.coarse, planes(image), rtol=0, atol=0.02)
+    assert (restored.int() - image.int()).abs().max() <= 5
 
 
 def test_segmenter_inside_is_the_segmenter_alone() -> None:
@@ -79,10 +80,10 @@ def test_cells_gather_what_pixel_shuffle_spreads() -> None:
     torch.testing.assert_close(pixel_shuffle(cells, 2), image)
 
 
-@pytest.mark.parametrize("part", ["modulated", "refined"])
+@pytest.mark.parametrize("part", ["modulated", "filled", "refined"])
 def test_every_part_of_the_head_can_be_left_out(part: str) -> None:
     whole, without = network(), network(**{part: False})
-    assert _size(without) < _size(whole)
+    assert _size(without) < _size(whole) or part == "filled"  # which has nothing to learn
     with torch.no_grad():
         joint: Joint = without(pictures())
     assert joint.restored.shape == (2, 3, 32, 48)
@@ -92,12 +93,25 @@ def _size(module: torch.nn.Module) -> int:
     return sum(value.numel() for value in module.parameters())
 
 
+def test_what_is_hidden_is_filled_from_around_it() -> None:
+    joint = network()
+    image = torch.full((1, 64, 96, 3), 90, dtype=torch.uint8)
+    image[:, 24:40, 40:56] = 250  # 4 x 4 cells at 1/4
+    torch.nn.init.zeros_(joint.restorer.hidden.weight)
+    spot = torch.zeros(1, 1, 16, 24)
+    spot[:, :, 5:11, 9:15] = 40.0
+    joint.restorer.hidden.register_forward_hook(lambda *_: spot - 20)
+    with torch.no_grad():
+        _, restored = JointOutputs(joint)(image)
+    assert (restored.int() - 90).abs().max() <= 6
+
+
 def test_logits_modulate_the_restored_picture_when_the_head_has_learnt() -> None:
     joint, image = network(), pictures()
     head = joint.restorer
     assert head.modulate is not None
     for layer in (head.modulate.scale_shift, head.gain_offset):
-        torch.nn.init.normal_(layer.weight)
+        torch.nn.init.normal_(layer.weight, std=9.0)
     half, detail, context = joint.segmenter.backbone.pyramid(joint.segmenter.normalise(image))
     features = joint.segmenter.decode(detail, context)
     other = features._replace(logits=features.logits.flip(1) * 3)
@@ -115,7 +129,9 @@ def test_loss_is_the_sum_of_its_parts() -> None:
         "clean": clean,
         "labels": torch.zeros(2, 32, 48, dtype=torch.long),
         "groups": torch.eye(11).expand(2, 11, 11),
+        "occlusion": torch.rand(2, 32, 48),
     }
+    batch["occlusion"][1] = torch.nan
 
     def loss(**shares: float) -> torch.Tensor:
         method = RestoringAndSegmenting(replace(TOY_JOINT, losses=shares), known)
@@ -126,14 +142,40 @@ def test_loss_is_the_sum_of_its_parts() -> None:
         plain = loss()
         restored = restoration_loss(made.restored, planes(clean))
         restored = restored + 0.5 * ((made.coarse - planes(clean)) ** 2).mean()
+        decibels = 10 * ((made.restored - planes(clean)) ** 2).mean((1, 2, 3)).log10()
+        restored = restored + 0.02 * decibels.mean()
         seen, wanted = known(made.restored), known(planes(clean))
-        torch.testing.assert_close(loss(restoration=2.0) - plain, 2 * restored)
+        torch.testing.assert_close(
+            loss(restoration=2.0) - plain, 2 * restored, rtol=1e-3, atol=1e-4
+        )
+        hidden = avg_pool2d(batch["occlusion"][:1, None], 4)
+        torch.testing.assert_close(
+            loss(occlusion=0.5) - plain,
+            0.5 * binary_cross_entropy_with_logits(made.hidden[:1], hidden),
+        )
         torch.testing.assert_close(
             loss(distillation=0.5) - plain, 0.5 * distillation(made.logits, wanted.logits)
         )
         torch.testing.assert_close(
             loss(matching=0.1) - plain, 0.1 * feature_matching(seen, wanted), rtol=1e-3, atol=1e-5
         )
+
+
+def test_first_stage_learns_what_hides_the_scene_with_the_head_alone(tmp_path: Path) -> None:
+    drops = replace(LIGHT, weather=1.0, conditions={"drops": 1.0}, strength=(0.7, 1.0))
+    stages = (Stage("occlusion", 0.9, ("restorer.",)), Stage("joint", 0.1))
+    schedule = replace(TOY.schedule, steps=50, rate=1e-2, stages=stages)
+    recipe = replace(TOY_JOINT, losses={"occlusion": 1.0}, schedule=schedule, augmentation=drops)
+    run = Run(recipe, tmp_path, ALONE)
+    stream = open_stream(recipe, write_data(tmp_path / "data")).samples
+    before = {name: value.clone() for name, value in run.network.state_dict().items()}
+    steps = train.batches(run, stream, workers=0)
+    losses = [run.train_step(next(steps)) for _ in range(45)]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    changed = {n for n, value in run.network.state_dict().items() if not value.equal(before[n])}
+    assert all(name.startswith("restorer.") for name in changed)
+    run.train_step(next(steps))
+    assert not run.network.segmenter.classify.weight.equal(before["segmenter.classify.weight"])
 
 
 def test_distillation_is_the_divergence_and_zero_for_equals() -> None:

@@ -81,6 +81,26 @@ def test_scoreboard_has_every_way_in_every_weather(data: Path, tmp_path: Path) -
     assert "mean, other" in text
 
 
+def test_scoreboards_two_steps_can_begin_with_another_restorer(
+    data: Path, segmenter: Path, tmp_path: Path
+) -> None:
+    srnet = untrained(small("srnet", 4), tmp_path / "srnet" / "last.pt")
+    for name in ("clear", "all_weather"):
+        write_segmentation_engine(tmp_path / f"{name}.onnx", size=(48, 64))
+    write_joint_engine(tmp_path / "joint.onnx", size=(48, 64))
+    command = ["--engines", str(tmp_path), "--data", str(data), "--drive-frames", "0"]
+    command += ["--out", str(tmp_path / "board.md")]
+    assert scoreboard.main([*command, "--restorer", str(srnet), "--guide", str(segmenter)]) == 0
+    assert "--restorer srnet/last.pt" in (tmp_path / "board.md").read_text()
+    (board,) = (
+        figures
+        for place, figures in json.loads((tmp_path / "board.json").read_text()).items()
+        if place.startswith("CamVid")
+    )
+    two_steps, joint_alone = board["restore, then segment"], board["joint engine, restoring"]
+    assert two_steps["fog"]["psnr"] != joint_alone["fog"]["psnr"]
+
+
 def test_scoreboard_without_a_joint_engine_says_what_is_missing(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

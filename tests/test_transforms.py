@@ -14,10 +14,11 @@ from adverse_perception.labels import UNLABELLED
 from training.transforms import (
     Geometry,
     Photometry,
-    apply_geometry,
     apply_photometry,
     draw_geometry,
     draw_photometry,
+    warp_map,
+    warp_picture,
 )
 
 STILL = Geometry(scale=1.0, stretch=1.0, tilt_deg=0.0, shift=(0.0, 0.0), mirrored=False)
@@ -40,24 +41,30 @@ def picture(seed: int = 0) -> np.ndarray:
     return cv2.resize(rough, (64, 48), interpolation=cv2.INTER_CUBIC)
 
 
+def warped(
+    image: np.ndarray, labels: np.ndarray, geometry: Geometry, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    return warp_picture(image, geometry, size), warp_map(labels, geometry, size, UNLABELLED)
+
+
 def test_nothing_moves_without_geometry() -> None:
     image, labels = square(48, 64, 10, 20, 9)
     for found, expected in zip(
-        apply_geometry(image, labels, STILL, (48, 64)), (image, labels), strict=True
+        warped(image, labels, STILL, (48, 64)), (image, labels), strict=True
     ):
         np.testing.assert_array_equal(found, expected)
 
 
 def test_mirror_changes_left_and_right_exactly() -> None:
     image, labels = square(48, 64, 10, 5, 9)
-    found = apply_geometry(image, labels, replace(STILL, mirrored=True), (48, 64))
+    found = warped(image, labels, replace(STILL, mirrored=True), (48, 64))
     np.testing.assert_array_equal(found[0], image[:, ::-1])
     np.testing.assert_array_equal(found[1], labels[:, ::-1])
 
 
 def test_scale_two_doubles_the_middle() -> None:
     image, labels = square(48, 64, 20, 28, 8)
-    found = apply_geometry(image, labels, replace(STILL, scale=2.0), (48, 64))[1]
+    found = warped(image, labels, replace(STILL, scale=2.0), (48, 64))[1]
     rows, columns = np.nonzero(found == CAR)
     assert (rows.min(), rows.max()) == (16, 31)
     assert (columns.min(), columns.max()) == (24, 39)
@@ -66,13 +73,13 @@ def test_scale_two_doubles_the_middle() -> None:
 def test_shift_takes_the_crop_to_the_edge() -> None:
     image, labels = square(48, 64, 0, 0, 8)
     corner = replace(STILL, scale=2.0, shift=(1.0, 1.0))
-    assert (apply_geometry(image, labels, corner, (48, 64))[1][:15, :15] == CAR).all()
+    assert (warped(image, labels, corner, (48, 64))[1][:15, :15] == CAR).all()
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.5, 0.9])
 def test_smaller_picture_is_unlabelled_outside(scale: float) -> None:
     image, labels = square(48, 64, 16, 24, 16)
-    seen, named = apply_geometry(image, labels, replace(STILL, scale=scale), (48, 64))
+    seen, named = warped(image, labels, replace(STILL, scale=scale), (48, 64))
     assert seen.shape == (48, 64, 3)
     known = named != UNLABELLED
     assert known.mean() == pytest.approx(scale**2, abs=0.06)
@@ -88,7 +95,7 @@ def test_labels_follow_their_pixels(seed: int, size: tuple[int, int], scale: flo
     rng = np.random.default_rng(seed)
     image, labels = square(96, 128, 24, 32, 40)
     geometry = draw_geometry(rng, (scale, scale * 1.2))
-    seen, named = apply_geometry(image, labels, geometry, size)
+    seen, named = warped(image, labels, geometry, size)
     assert seen.shape == (*size, 3)
     assert named.shape == size
     known = named != UNLABELLED
@@ -99,6 +106,17 @@ def test_labels_follow_their_pixels(seed: int, size: tuple[int, int], scale: flo
     assert not (wrong & (edge == 0)).any()
     assert wrong.sum() <= 0.35 * max(1, edge.sum())
     assert set(np.unique(named)) <= {3, CAR, UNLABELLED}
+
+
+def test_depth_moves_without_being_mixed() -> None:
+    labels = square(48, 64, 10, 5, 9)[1]
+    depth = np.where(labels == CAR, 7.5, np.inf).astype(np.float32)
+    small = replace(STILL, scale=0.8, tilt_deg=3.0)
+    found = warp_map(depth, small, (48, 64), np.nan)
+    named = warp_map(labels, small, (48, 64), UNLABELLED)
+    np.testing.assert_array_equal(found == 7.5, named == CAR)
+    np.testing.assert_array_equal(np.isnan(found), named == UNLABELLED)
+    assert found.dtype == np.float32
 
 
 def test_drawn_geometry_stays_within_its_scales() -> None:

@@ -19,7 +19,7 @@ from training.recipes import RECIPES  # noqa: E402
 from training.restoration_recipes import RESTORATION_RECIPES  # noqa: E402
 from training.restoration_scores import psnr  # noqa: E402
 from training.samples import open_stream  # noqa: E402
-from training.synthesis import SynthesisError  # noqa: E402
+from training.synthesis import SynthesisError, estimate_depth, regular, render  # noqa: E402
 from training.trials import FOGS_M, OTHERS, OWN, trial_of  # noqa: E402
 
 IMAGE, LABELS = road(np.random.default_rng(4), 96, 128)
@@ -47,6 +47,14 @@ def test_occlusion_is_where_drops_are() -> None:
     changed = np.abs(trial.image.astype(int) - trial.clean).max(2) > 0
     assert trial.occlusion.max() > 0.5
     assert not changed[trial.occlusion == 0].any()
+
+
+def test_regular_degradations_are_tried_at_their_heaviest() -> None:
+    depth = estimate_depth(IMAGE, LABELS)
+    seen = trial_of(IMAGE, "blur", 3, labels=LABELS).image
+    heaviest, lighter = (render(IMAGE, depth, regular("blur", level)) for level in (4, 3))
+    np.testing.assert_array_equal(seen, heaviest)
+    assert not np.array_equal(seen, lighter)
 
 
 def test_no_recipe_trains_on_the_generators_kept_for_tests() -> None:

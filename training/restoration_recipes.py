@@ -185,6 +185,7 @@ ABLATED = {
     for recipe in (
         _small("joint_small", {}, {}),
         _small("joint_unmodulated", {}, {"modulated": False}),
+        _small("joint_unfilled", {}, {"filled": False}),
         _small("joint_unrefined", {}, {"refined": False}),
         _small("joint_undistilled", {"distillation": 0.0}, {}),
         _small("joint_matched", {"matching": 0.005}, {}),

@@ -16,22 +16,22 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from adverse_perception.frames import Float32Array, UInt8Array, Weather
-from training.datasets import (
-    read_image,
-)
+from training.datasets import DatasetError, read_image
 from training.recipes import Augmentation, Recipe
 from training.sources import REAL_WEATHER, Drawn, Source, open_real_weather, open_sources
 from training.synthesis import clear_view, degrade, draw, estimate_depth, occlusion, render
 from training.transforms import (
-    apply_geometry,
+    Photometry,
     apply_photometry,
     draw_geometry,
     draw_photometry,
     of_the_light,
     of_the_sensor,
+    warp_picture,
 )
 
 _REAL_SHARE = 0.3
+_TRIES = 200
 
 
 @dataclass(frozen=True)
@@ -76,21 +76,13 @@ class LabelledStream(Dataset[dict[str, Tensor]]):
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self._recipe.seed, number))
         drawn = self._cropped(rng)
-        image = _changed(
-            drawn.image,
-            drawn.label_map.likeliest(drawn.labels),
-            self._recipe.augmentation,
-            rng,
-        )
+        image = _changed(drawn, self._recipe.augmentation, rng)
         return {"image": torch.from_numpy(image), **_answers(drawn)}
 
     def _cropped(self, rng: np.random.Generator) -> Drawn:
         drawn = self._sources[rng.choice(len(self._sources), p=self._shares)].draw(rng)
         geometry = draw_geometry(rng, self._recipe.augmentation.scales)
-        return Drawn(
-            *apply_geometry(drawn.image, drawn.labels, geometry, self._recipe.crop),
-            drawn.label_map,
-        )
+        return drawn.cropped(geometry, self._recipe.crop)
 
 
 def _answers(drawn: Drawn) -> dict[str, Tensor]:
@@ -104,26 +96,55 @@ class RestorationStream(LabelledStream):
     """Samples to restore: those to segment, and beside them what the camera should have seen.
 
     `clean` (H, W, 3) uint8, the scene through clean air and clean glass in the weather's light;
-    `occlusion` (H, W) float32, 0 to 1, how much of a pixel something on the glass hides.
+    `occlusion` (H, W) float32, 0 to 1, how much of a pixel something on the glass hides, NaN where
+    nobody knows. What a data set shows in weather is restored to its own clear view; without one
+    it cannot teach to restore, and another picture is drawn.
     """
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self._recipe.seed, number))
-        drawn, augmentation = self._cropped(rng), self._recipe.augmentation
-        photometry = draw_photometry(rng, augmentation.photometry)
-        scene = apply_photometry(drawn.image, of_the_light(photometry))
-        # Half of the time without labels, as in the test, where depth must be guessed.
-        hint = drawn.label_map.likeliest(drawn.labels) if rng.random() < 0.5 else None
-        seen = _Seen(scene, scene, np.zeros(scene.shape[:2], np.float32))
-        if rng.random() < augmentation.weather:
-            seen = _seen(scene, hint, self._cropped(rng).image, augmentation, rng)
-        image = apply_photometry(seen.image, of_the_sensor(photometry))
+        drawn = self._restorable(rng)
+        photometry = draw_photometry(rng, self._recipe.augmentation.photometry)
+        seen = self._seen(drawn, of_the_light(photometry), rng)
+        # The same sensor and its same noise, so that what is not hidden is to be left as it is.
+        image, clean = (
+            apply_photometry(view, of_the_sensor(photometry)) for view in (seen.image, seen.clean)
+        )
         return {
             "image": torch.from_numpy(image),
-            "clean": torch.from_numpy(seen.clean),
+            "clean": torch.from_numpy(clean),
             "occlusion": torch.from_numpy(seen.occlusion),
             **_answers(drawn),
         }
+
+    def _restorable(self, rng: np.random.Generator) -> Drawn:
+        for _ in range(_TRIES):
+            drawn = self._cropped(rng)
+            if drawn.clear is not None or not drawn.adverse:
+                return drawn
+        raise DatasetError(
+            f"recipe {self._recipe.name}: expected pictures in clear weather, or in weather with "
+            f"the same view in clear beside them, found none in {_TRIES}; train on others"
+        )
+
+    def _seen(self, drawn: Drawn, light: Photometry, rng: np.random.Generator) -> _Seen:
+        """The scene in drawn weather or the data set's own, and in the same light without it."""
+        scene, augmentation = apply_photometry(drawn.image, light), self._recipe.augmentation
+        shape = scene.shape[:2]
+        if drawn.clear is not None:
+            clear = apply_photometry(drawn.clear, light)
+            return _Seen(scene, clear, np.full(shape, np.nan, np.float32))
+        if rng.random() >= augmentation.weather:
+            return _Seen(scene, scene, np.zeros(shape, np.float32))
+        name = _condition(augmentation, rng)
+        state = draw(name, rng, augmentation.strength)
+        reflected = self._cropped(rng).image if name == "reflection" else None
+        hint, depth = _hints(drawn, scene, rng)
+        return _Seen(
+            render(scene, depth, state, labels=hint, reflected=reflected),
+            render(scene, depth, clear_view(state), labels=hint),
+            occlusion(shape, state),
+        )
 
 
 @dataclass(frozen=True)
@@ -133,30 +154,27 @@ class _Seen:
     occlusion: Float32Array
 
 
-def _seen(
-    scene: UInt8Array,
-    labels: UInt8Array | None,
-    reflected: UInt8Array,
-    augmentation: Augmentation,
-    rng: np.random.Generator,
-) -> _Seen:
-    """A scene in drawn weather, and in the same light without it."""
-    state = draw(_condition(augmentation, rng), rng, augmentation.strength)
-    depth = estimate_depth(scene, labels)
-    return _Seen(
-        render(scene, depth, state, labels=labels, reflected=reflected),
-        render(scene, depth, clear_view(state), labels=labels),
-        occlusion(scene.shape[:2], state),
-    )
+def _hints(
+    drawn: Drawn, scene: UInt8Array, rng: np.random.Generator
+) -> tuple[UInt8Array | None, Float32Array]:
+    """Labels and depth to render by.
+
+    Half of the time without labels and with nothing but a guess, as in the test.
+    """
+    if rng.random() < 0.5:
+        return None, estimate_depth(scene)
+    labels = drawn.label_map.likeliest(drawn.labels)
+    return labels, estimate_depth(scene, labels) if drawn.depth_m is None else drawn.depth_m
 
 
-def _changed(
-    image: UInt8Array, labels: UInt8Array, augmentation: Augmentation, rng: np.random.Generator
-) -> UInt8Array:
-    photometry = augmentation.photometry
-    if rng.random() < augmentation.weather:
+def _changed(drawn: Drawn, augmentation: Augmentation, rng: np.random.Generator) -> UInt8Array:
+    image, photometry = drawn.image, augmentation.photometry
+    if rng.random() < augmentation.weather and not drawn.adverse:
         condition = _condition(augmentation, rng)
-        image = degrade(image, condition, rng, labels=labels, strength=augmentation.strength)
+        labels = drawn.label_map.likeliest(drawn.labels)
+        image = degrade(
+            image, condition, rng, drawn.depth_m, labels, strength=augmentation.strength
+        )
         photometry *= 0.5  # the weather's own sensor has changed much already
     return apply_photometry(image, draw_photometry(rng, photometry))
 
@@ -194,22 +212,21 @@ class WeatherStream(Dataset[dict[str, Tensor]]):
     def _real_picture(self, weather: Weather, rng: np.random.Generator) -> UInt8Array:
         pictures = self._real[weather]
         image = read_image(pictures[int(rng.integers(len(pictures)))])
-        nothing = np.zeros(image.shape[:2], np.uint8)
         geometry = draw_geometry(rng, self._recipe.augmentation.scales)
-        return apply_geometry(image, nothing, geometry, self._recipe.crop)[0]
+        return warp_picture(image, geometry, self._recipe.crop)
 
     def _drawn_picture(self, weather: Weather, rng: np.random.Generator) -> UInt8Array:
         drawn = self._sources[int(rng.integers(len(self._sources)))].draw(rng)
-        geometry = draw_geometry(rng, self._recipe.augmentation.scales)
-        crop = self._recipe.crop
-        image, labels = apply_geometry(drawn.image, drawn.labels, geometry, crop)
+        drawn = drawn.cropped(
+            draw_geometry(rng, self._recipe.augmentation.scales), self._recipe.crop
+        )
         if weather is Weather.CLEAR:
-            return image
+            return drawn.image
         # Half of the time without labels, as at inference and in the test, where weather has only
         # the picture itself to go by.
-        hint = drawn.label_map.likeliest(labels) if rng.random() < 0.5 else None
+        hint = drawn.label_map.likeliest(drawn.labels) if rng.random() < 0.5 else None
         strength = self._recipe.augmentation.strength
-        return degrade(image, weather.value, rng, labels=hint, strength=strength)
+        return degrade(drawn.image, weather.value, rng, labels=hint, strength=strength)
 
 
 class Range(Sampler[int]):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from adverse_perception.frames import UInt8Array, Weather
+from adverse_perception.frames import Float32Array, UInt8Array, Weather
+from adverse_perception.labels import UNLABELLED
 from training.datasets import (
     LOADERS,
     DatasetError,
@@ -22,6 +23,7 @@ from training.datasets import (
 )
 from training.recipes import Recipe
 from training.street_pack import drawn_pack
+from training.transforms import Geometry, warp_map, warp_picture
 
 REAL_WEATHER = {
     Weather.FOG: ("fog_dawn", "fog"),
@@ -33,11 +35,36 @@ REAL_WEATHER = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture with its labels and how to read them."""
+    """A picture with its labels, how to read them, and what else is known of it.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        labels: (H, W) uint8.
+        label_map: what the labels mean.
+        adverse: it was taken, or made, in weather.
+        clear: (H, W, 3) uint8 RGB, the same view in clear weather.
+        depth_m: (H, W) float32 metres, NaN where unknown.
+    """
 
     image: UInt8Array
     labels: UInt8Array
     label_map: LabelMap
+    adverse: bool = False
+    clear: UInt8Array | None = None
+    depth_m: Float32Array | None = None
+
+    def cropped(self, geometry: Geometry, size: tuple[int, int]) -> Drawn:
+        """A crop of `size` (height, width) of all of it."""
+        clear, depth_m = self.clear, self.depth_m
+        if depth_m is not None:
+            depth_m = warp_map(depth_m, geometry, size, np.nan)
+        return replace(
+            self,
+            image=warp_picture(self.image, geometry, size),
+            labels=warp_map(self.labels, geometry, size, UNLABELLED),
+            clear=None if clear is None else warp_picture(clear, geometry, size),
+            depth_m=depth_m if depth_m is not None and (depth_m > 0).any() else None,
+        )
 
 
 class Source:
@@ -48,8 +75,9 @@ class Source:
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """One of its pictures."""
-        image, labels = self._pack.load(int(rng.integers(len(self._pack.pairs))))
-        return Drawn(image, labels, self._pack.label_map)
+        one = self._pack.sample(int(rng.integers(len(self._pack.pairs))))
+        adverse = one.condition not in (None, "clear")
+        return Drawn(one.image, one.labels, self._pack.label_map, adverse, one.clear, one.depth_m)
 
 
 def open_sources(

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from adverse_perception.files import write_bytes, write_json, write_labels, write_picture
 from adverse_perception.labels import CLASSES, UNLABELLED
+from training.datasets.depth import Metres
 from training.street import View, random_view
 
 COUNT = 400
@@ -29,7 +30,7 @@ def drawn_pack(folder: Path = FOLDER, count: int = COUNT) -> Path:
         count: pictures in its `train` split.
     """
     names = [f"{number:05d}" for number in range(count)]
-    missing = [n for n in range(count) if not (folder / f"labels/train/{names[n]}.png").is_file()]
+    missing = [n for n in range(count) if not (folder / f"depth/train/{names[n]}.png").is_file()]
     for number in tqdm(missing, desc="drawing streets", disable=not missing):
         _write(folder, names[number], random_view(np.random.default_rng((_SEED, number)), SIZE))
     _describe(folder, names)
@@ -40,6 +41,7 @@ def _write(folder: Path, name: str, view: View) -> None:
     # Whole files only: the processes of a torchrun may draw beside each other.
     write_picture(folder / f"images/train/{name}.png", view.image)
     write_labels(folder / f"labels/train/{name}.png", view.labels)
+    Metres(folder / f"depth/train/{name}.png").write(view.depth_m)
 
 
 def _describe(folder: Path, names: list[str]) -> None:
@@ -49,5 +51,6 @@ def _describe(folder: Path, names: list[str]) -> None:
     ]
     described = {"ignore_index": UNLABELLED, "classes": classes}
     write_json(folder / "classes.json", described)
-    pairs = [f"images/train/{name}.png labels/train/{name}.png\n" for name in names]
+    kinds = ("images", "labels", "depth")
+    pairs = [" ".join(f"{kind}/train/{name}.png" for kind in kinds) + "\n" for name in names]
     write_bytes(folder / "splits" / "train.txt", "".join(pairs).encode())

@@ -7,12 +7,12 @@ compression) changes here; what the weather does is `training.synthesis`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from adverse_perception.frames import UInt8Array
-from adverse_perception.labels import UNLABELLED
+from adverse_perception.frames import Float32Array, UInt8Array
 
 
 @dataclass(frozen=True)
@@ -46,28 +46,53 @@ def draw_geometry(rng: np.random.Generator, scales: tuple[float, float]) -> Geom
     )
 
 
-def apply_geometry(
-    image: UInt8Array, labels: UInt8Array, geometry: Geometry, size: tuple[int, int]
-) -> tuple[UInt8Array, UInt8Array]:
-    """Crop picture and labels to `size` (height, width); what lies outside becomes unlabelled."""
-    height, width = image.shape[:2]
-    fill = max(size[0] / height, size[1] / width) * geometry.scale
-    if fill < 0.7:  # bilinear sampling would alias
-        reduced = (round(width * fill), round(height * fill))
-        image = np.asarray(cv2.resize(image, reduced, interpolation=cv2.INTER_AREA), np.uint8)
-        # The plain nearest takes the corner of a cell, half a cell beside the picture's middle.
-        nearest = cv2.resize(labels, reduced, interpolation=cv2.INTER_NEAREST_EXACT)
-        labels = np.asarray(nearest, np.uint8)
-        (height, width), fill = image.shape[:2], 1.0
-    matrix = _affine(geometry, fill, (height, width), size)
-    target = (size[1], size[0])
+Map = TypeVar("Map", UInt8Array, Float32Array)
+_ALIASED = 0.7
+"""Scale below which bilinear sampling would skip pixels."""
+
+
+def warp_picture(image: UInt8Array, geometry: Geometry, size: tuple[int, int]) -> UInt8Array:
+    """The crop of a picture (H, W, 3), of `size` (height, width); mirrored at its borders."""
+    fill = _fill(image.shape, geometry, size)
+    if fill < _ALIASED:
+        small = cv2.resize(image, _reduced(image.shape, fill), interpolation=cv2.INTER_AREA)
+        image, fill = np.asarray(small, np.uint8), 1.0
+    matrix = _affine(geometry, fill, image.shape[:2], size)
     seen = cv2.warpAffine(
-        image, matrix, target, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        image, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     )
-    named = cv2.warpAffine(
-        labels, matrix, target, flags=cv2.INTER_NEAREST, borderValue=(UNLABELLED,)
+    return np.asarray(seen, np.uint8)
+
+
+def warp_map(values: Map, geometry: Geometry, size: tuple[int, int], outside: float) -> Map:
+    """The same crop of what must not be mixed, labels or depth (H, W): the nearest pixel's.
+
+    Args:
+        values: (H, W), of the picture's size.
+        geometry: of the picture.
+        size: (height, width) of the crop.
+        outside: value of what lies outside.
+    """
+    fill = _fill(values.shape, geometry, size)
+    if fill < _ALIASED:
+        # The plain nearest takes the corner of a cell, half a cell beside the picture's middle.
+        reduced = _reduced(values.shape, fill)
+        nearest = cv2.resize(values, reduced, interpolation=cv2.INTER_NEAREST_EXACT)
+        values, fill = np.asarray(nearest, values.dtype), 1.0
+    matrix = _affine(geometry, fill, values.shape[:2], size)
+    warped = cv2.warpAffine(
+        values, matrix, size[::-1], flags=cv2.INTER_NEAREST, borderValue=(outside,)
     )
-    return np.asarray(seen, np.uint8), np.asarray(named, np.uint8)
+    return np.asarray(warped, values.dtype)
+
+
+def _fill(shape: tuple[int, ...], geometry: Geometry, size: tuple[int, int]) -> float:
+    """Pixels of the crop for one of the source."""
+    return max(size[0] / shape[0], size[1] / shape[1]) * geometry.scale
+
+
+def _reduced(shape: tuple[int, ...], fill: float) -> tuple[int, int]:
+    return round(shape[1] * fill), round(shape[0] * fill)
 
 
 def _affine(

@@ -13,12 +13,14 @@ import numpy as np
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.recipes import NOTICEABLE
 from training.synthesis import (
+    REGULAR,
     State,
     clear_view,
     draw,
     estimate_depth,
     foggy_cityscapes,
     occlusion,
+    regular,
     render,
 )
 
@@ -30,6 +32,8 @@ FOGS_M = {"fog_600m": 600.0, "fog_300m": 300.0, "fog_150m": 150.0}
 """Visibility of the fog that is rendered as in Foggy Cityscapes."""
 OTHERS = ("rain_cityscapes", "metaball_drops", *FOGS_M, "plain_reflection")
 """Trials by generators that training never sees."""
+LEVEL = 4
+"""Of the regular degradations, the heaviest: most likely the one that SR-Net's paper tests."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ def trial_of(
     rng = np.random.default_rng((TEST_SEED, number))
     if name in FOGS_M:
         state = State((foggy_cityscapes(image, FOGS_M[name]),))
+    elif name in REGULAR:
+        state = State((regular(name, LEVEL, TEST_SEED + number),))
     else:
         state = draw(name, rng, NOTICEABLE)
     depth = estimate_depth(image, labels) if depth_m is None else depth_m

@@ -13,11 +13,13 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from adverse_perception.files import write_bytes
 from adverse_perception.frames import Float32Array
 from training.datasets.pictures import BrokenPicture, DatasetError, read_raw
 
 USUAL_BASELINE_M = 0.2093
 USUAL_FOCAL_PX = 2262.5
+USUAL_WIDTH_PX = 2048
 """Cityscapes' usual camera, where `camera/` is not unpacked; cars differ by some percent."""
 
 
@@ -76,6 +78,41 @@ def _baseline_times_focal(camera: Path | None) -> float:
 
 
 @dataclass(frozen=True)
+class Metres:
+    """16-bit depth as KITTI keeps it: z = v / 256 metres, v = 0 is a hole; 65535 is the sky.
+
+    Attributes:
+        path: the PNG.
+    """
+
+    path: Path
+
+    def read(self) -> Float32Array:
+        """Depth along the optical axis; NaN at holes, infinite in the sky."""
+        stored = read_raw(self.path, cv2.IMREAD_UNCHANGED)
+        if stored.ndim != 2 or stored.dtype != np.uint16:
+            raise BrokenPicture(
+                f"{self.path}: expected a 16-bit depth of one channel, found "
+                f"{stored.shape} {stored.dtype}; copy it anew, without converting it"
+            )
+        depth = stored.astype(np.float32) / np.float32(_PER_METRE)
+        depth[stored == _SKY] = np.inf
+        depth[stored == 0] = np.nan
+        return depth
+
+    def write(self, depth_m: Float32Array) -> None:
+        """Keep depth (H, W) float32 metres; all beyond 256 m is the sky. Raises `FileError`."""
+        steps = np.clip(np.rint(np.minimum(depth_m, _SKY) * _PER_METRE), 1, _SKY)
+        stored = np.where(np.isnan(depth_m), 0, steps).astype(np.uint16)
+        _, code = cv2.imencode(".png", stored, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        write_bytes(self.path, code.tobytes())
+
+
+_PER_METRE = 256
+_SKY = 65535
+
+
+@dataclass(frozen=True)
 class Transmittance:
     """Foggy Cityscapes' 8-bit transmittance t = v / 255 = exp(-beta l).
 
@@ -88,7 +125,11 @@ class Transmittance:
     beta_per_m: float
 
     def read(self) -> Float32Array:
-        """Length of the ray, which is a little more than depth; NaN where t rounds to 0."""
+        """Depth along the optical axis; NaN where t rounds to 0.
+
+        The fog is as long as the ray, l = z sqrt(1 + (x^2 + y^2) / f^2), which Cityscapes' usual
+        camera gives back for its pictures, whatever their size.
+        """
         stored = read_raw(self.path, cv2.IMREAD_UNCHANGED)
         if stored.ndim != 2 or stored.dtype != np.uint8:
             raise BrokenPicture(
@@ -97,4 +138,14 @@ class Transmittance:
             )
         with np.errstate(divide="ignore"):
             length = -np.log(stored.astype(np.float32) / 255) / np.float32(self.beta_per_m)
-        return np.where(stored > 0, length, np.nan).astype(np.float32)
+        depth = length / _ray(stored.shape)
+        return np.where(stored > 0, depth, np.nan).astype(np.float32)
+
+
+def _ray(shape: tuple[int, ...]) -> Float32Array:
+    """Length of the ray to every pixel for a metre of depth, by Cityscapes' usual camera."""
+    height, width = shape[:2]
+    focal = USUAL_FOCAL_PX * width / USUAL_WIDTH_PX
+    x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal
+    y = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / focal
+    return np.asarray(np.sqrt(1 + x[None] ** 2 + y[:, None] ** 2), np.float32)

@@ -1,7 +1,8 @@
 """What every loader gives: a pack, one split of a labelled data set.
 
 Our own layout is a folder as `camvid`: `splits/<split>.txt` (one "image label" pair a line, paths
-relative to the pack), images, 8-bit label PNGs (255 = ignore) and `classes.json`.
+relative to the pack), images, 8-bit label PNGs (255 = ignore) and `classes.json`; a third path in
+a line is depth, as `Metres` reads it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from adverse_perception.frames import Float32Array, UInt8Array
 from training.datasets.class_lists import read_classes
-from training.datasets.depth import DepthFile
+from training.datasets.depth import DepthFile, Metres
 from training.datasets.label_maps import LabelMap
 from training.datasets.pictures import BrokenPicture, DatasetError, read_image, read_labels
 
@@ -110,8 +111,8 @@ class Labelled(Protocol):
     @property
     def label_map(self) -> LabelMap: ...
 
-    def load(self, number: int) -> tuple[UInt8Array, UInt8Array]:
-        """Picture (H, W, 3) uint8 RGB and labels (H, W) uint8 of the pair with that number."""
+    def sample(self, number: int) -> Sample:
+        """The pair with that number and everything else the pack carries for it."""
 
 
 @dataclass(frozen=True)
@@ -208,14 +209,14 @@ class SkippingPack:
         self._pack = pack
         self._broken: set[int] = set()
 
-    def load(self, number: int) -> tuple[UInt8Array, UInt8Array]:
-        """As `Pack.load`, of this pair or the next whole one. Raises `DatasetError`."""
+    def sample(self, number: int) -> Sample:
+        """As `Pack.sample`, of this pair or the next whole one. Raises `DatasetError`."""
         count = len(self.pairs)
         for place in ((number + step) % count for step in range(count)):
             if place in self._broken:
                 continue
             try:
-                return self._pack.load(place)
+                return self._pack.sample(place)
             except BrokenPicture as error:
                 self._broken.add(place)
                 warnings.warn(f"skipped: {error}", BrokenPictureWarning, stacklevel=2)
@@ -258,12 +259,13 @@ def _split(folder: Path, split: str, entry: str) -> tuple[Path, list[str]]:
 
 def _pair(folder: Path, listing: Path, line: str) -> Pair:
     words = line.split()
-    if len(words) != 2:
+    if len(words) not in (2, 3):
         raise DatasetError(
-            f"{listing}: expected 'image label' in every line, found {line!r}; "
-            "paths are relative to the pack and have no spaces"
+            f"{listing}: expected 'image label' or 'image label depth' in every line, found "
+            f"{line!r}; paths are relative to the pack and have no spaces"
         )
-    return Pair(folder / words[0], folder / words[1])
+    image, labels, *depth = (folder / word for word in words)
+    return Pair(image, labels, depth=Metres(depth[0]) if depth else None)
 
 
 def open_pictures(folder: Path, split: str) -> list[Path]:

@@ -94,7 +94,7 @@ class Cooperating:
 
     def _made(self, network: nn.Module, image: Tensor, batch: Batch, source: str) -> Cooperation:
         truth = chances_of(batch["labels"], batch["groups"]) if source == "label" else None
-        hidden = _sometimes(batch["occlusion"]) if self._pasted else None
+        hidden = _sometimes(batch["occlusion"].nan_to_num()) if self._pasted else None
         return self._round(network, image, source, truth=truth, hidden=hidden)
 
     def _round(

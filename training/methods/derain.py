@@ -12,7 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from training.losses import feature_matching, restoration_loss, stepwise_restoration_loss
+from training.losses import (
+    feature_matching,
+    mean_where,
+    restoration_loss,
+    stepwise_restoration_loss,
+)
 from training.methods.method import Batch, planes
 from training.networks.guide import Guide
 from training.networks.srrn import Derained, Deraining
@@ -82,7 +87,9 @@ class RemovingDrops:
 
 def _mask_loss(derained: Derained, batch: Batch) -> Tensor:
     assert derained.mask is not None, "a recipe without a mask network has a stage for it"
-    return mse_loss(derained.mask[:, 0].float(), batch["occlusion"])
+    occlusion = batch["occlusion"]
+    errors = mse_loss(derained.mask[:, 0].float(), occlusion.nan_to_num(), reduction="none")
+    return mean_where(~occlusion.isnan(), errors)
 
 
 def _coarse_loss(derained: Derained, batch: Batch) -> Tensor:

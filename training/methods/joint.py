@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import kl_div, log_softmax, mse_loss, softmax
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    interpolate,
+    kl_div,
+    log_softmax,
+    mse_loss,
+    softmax,
+)
 
 from training.losses import (
     class_weights,
     feature_matching,
     grouped_cross_entropy,
+    log_error,
+    mean_where,
     restoration_loss,
 )
 from training.methods.method import Batch, planes
@@ -19,10 +28,12 @@ from training.recipes import Recipe
 
 
 class RestoringAndSegmenting:
-    """L = CE + L_D(I_2) + 0.5 MSE(I_1) + distillation + 0.005 L_H, as far as the recipe wants.
+    """L = CE + restoration + occlusion + distillation + 0.005 L_H, as far as the recipe wants.
 
-    L_D, the MSE of the first of two restorations and L_H are those of SRRN; distillation holds
-    the logits of the degraded picture to the guide's on the clean one, KL(guide || network).
+    Restoration is L_D(I_2) + 0.5 MSE(I_1) as in SRRN, and what PSNR is of, see `log_error`;
+    occlusion, as its mask network learns, what hides the scene; L_H is its feature matching;
+    distillation holds the logits of the degraded picture to the guide's on the clean one,
+    KL(guide || network). A stage named `occlusion` learns that alone.
     """
 
     def __init__(self, recipe: Recipe, guide: Guide | None) -> None:
@@ -38,12 +49,20 @@ class RestoringAndSegmenting:
     def loss(self, network: nn.Module, batch: Batch, stage: str) -> Tensor:
         """See `Method.loss`."""
         joint: Joint = network(batch["image"])
+        if stage == "occlusion":
+            return occlusion_loss(joint.hidden, batch["occlusion"])
         clean = planes(batch["clean"])
         weights = self._weights.to(clean.device)
         loss = grouped_cross_entropy(joint.logits, batch["labels"], batch["groups"], weights)
         restored = restoration_loss(joint.restored, clean)
         restored = restored + 0.5 * mse_loss(joint.coarse.float(), clean)
-        return loss + self._share("restoration") * restored + self._guided(joint, clean)
+        restored = restored + 0.2 * log_error(joint.restored, clean)
+        loss = loss + self._share("restoration") * restored
+        if self._share("occlusion"):
+            loss = loss + self._share("occlusion") * occlusion_loss(
+                joint.hidden, batch["occlusion"]
+            )
+        return loss + self._guided(joint, clean)
 
     def _guided(self, joint: Joint, clean: Tensor) -> Tensor:
         distilled, matched = self._share("distillation"), self._share("matching")
@@ -60,6 +79,16 @@ class RestoringAndSegmenting:
 
     def _share(self, name: str) -> float:
         return self._shares.get(name, 0.0)
+
+
+def occlusion_loss(hidden: Tensor, occlusion: Tensor) -> Tensor:
+    """Cross-entropy of what something on the glass hides, at the size of the answer.
+
+    Shape: hidden (N, 1, h, w), logits; occlusion (N, H, W) float, 0 to 1, NaN where unknown.
+    """
+    truth = interpolate(occlusion[:, None], size=hidden.shape[2:], mode="area")
+    errors = binary_cross_entropy_with_logits(hidden.float(), truth.nan_to_num(), reduction="none")
+    return mean_where(~truth.isnan(), errors)
 
 
 def distillation(logits: Tensor, known: Tensor) -> Tensor:

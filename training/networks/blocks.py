@@ -61,9 +61,22 @@ def conv_bn_relu(inputs: int, outputs: int, kernel: int = 3, dilation: int = 1) 
     )
 
 
+class Atrous(nn.Conv2d):
+    """A depthwise convolution with holes; on a CPU in 32 bit, whatever the rest is multiplied in.
+
+    There the gradient of its weights in bfloat16 (oneDNN, torch 2.13) is at times not finite.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return super().forward(x)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(x.float())
+
+
 def separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
     """Depthwise 3x3 then pointwise: DeepLabv3+'s atrous separable convolution."""
-    depthwise = nn.Conv2d(
+    depthwise = (Atrous if dilation > 1 else nn.Conv2d)(
         inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False
     )
     return nn.Sequential(

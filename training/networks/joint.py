@@ -6,22 +6,24 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, interpolate, pixel_shuffle, softmax
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, pixel_shuffle, sigmoid, softmax
 
 from training.networks.blocks import conv_bn_relu, separable
 from training.networks.deeplab import DeepLabV3Plus, Features
+from training.networks.inpainting import pull_push
 
 
 class Joint(NamedTuple):
     """Both answers, and the first step of the second.
 
     Shape: logits (N, classes, H/4, W/4); coarse and restored (N, 3, H, W) float RGB, 0 to 1 where
-        they are good but not clamped.
+        they are good but not clamped; hidden (N, 1, H/4, W/4), the logit of what hides the scene.
     """
 
     logits: Tensor
     coarse: Tensor
     restored: Tensor
+    hidden: Tensor
 
 
 class Modulation(nn.Module):
@@ -40,25 +42,43 @@ class Modulation(nn.Module):
         return modulated
 
 
+class Restored(NamedTuple):
+    """Of `Joint`, what the restoration head answers; the pictures as they are normalised."""
+
+    coarse: Tensor
+    restored: Tensor
+    hidden: Tensor
+
+
 _CONTEXT = 12
 """Channels that the second step is told from 1/4."""
+_RATES = (1, 2, 4, 8)
+"""Dilation of the convolutions at 1/4: together they see a large drop and what is around it."""
+_SELDOM = -5.0
+"""Logit of something on the glass before anything is learnt."""
+_SURE = 4
+"""Power of what is seen at which it is trusted as a source: half a drop is hardly one."""
 
 
 class RestorationHead(nn.Module):
     """Restores in two steps, as SRRN does, with SR-Net's semantic modulation.
 
     The first step answers at 1/4 what fog and veil do, a gain and an offset per pixel (the
-    inverse of I = J t + A (1 - t)); the second sees the outcome at 1/2 and adds what is left:
-    drops, streaks, edges. It works on pixels in groups of 2x2, never at full size.
+    inverse of I = J t + A (1 - t)), and what something on the glass hides, which is filled from
+    around it; the second sees the outcome at 1/2 and adds what is left: streaks, edges, texture.
+    It works on pixels in groups of 2x2, never at full size.
 
-    Shape: `forward` gives coarse and restored, each (N, 3, H, W); H and W even.
+    Shape: `forward` gives coarse and restored, each (N, 3, H, W), and hidden (N, 1, H/4, W/4); H
+        and W even.
 
     Args:
         half: channels of the encoder's map at 1/2.
+        detail: channels of the encoder's map at 1/4.
         decoded: channels of the segmenter's last map, at 1/4.
         classes: of the logits.
         width: channels of the head.
         modulated: the logits modulate the map that the first step is read from.
+        filled: what is hidden is filled from around it.
         refined: there is a second step.
     """
 
@@ -67,38 +87,56 @@ class RestorationHead(nn.Module):
     def __init__(
         self,
         half: int,
+        detail: int,
         decoded: int,
         classes: int,
         width: int,
         *,
         modulated: bool = True,
+        filled: bool = True,
         refined: bool = True,
     ) -> None:
         super().__init__()
-        self.reduce = conv_bn_relu(decoded, width, 1)
+        self.filled = filled
+        self.reduce = conv_bn_relu(decoded + detail, width, 1)
         self.modulate = Modulation(classes, width) if modulated else None
-        self.spread = separable(width, width)
+        self.spread = nn.Sequential(*(separable(width, width, rate) for rate in _RATES))
         self.gain_offset = _silent(nn.Conv2d(width, 6, 1))
+        self.hidden = nn.Conv2d(width, 1, 1)
+        nn.init.constant_(self.hidden.get_parameter("bias"), _SELDOM)
         self.narrow = nn.Conv2d(width, _CONTEXT, 1)
-        self.refine = _refinement(half + _CONTEXT + 12, width) if refined else None
+        self.refine = _refinement(half + _CONTEXT + 13, width) if refined else None
         # As a convolution, since runtimes transpose slowly: channel 4c + 2y + x of a cell.
         self.register_buffer("cells", _cells(), persistent=False)
 
-    def forward(self, planes: Tensor, half: Tensor, features: Features) -> tuple[Tensor, Tensor]:
+    def forward(self, planes: Tensor, half: Tensor, features: Features) -> Restored:
         """Picture (N, 3, H, W) as it is normalised, map at 1/2, what the segmenter made of it."""
-        x = self.reduce(features.decoded)
+        x = self.reduce(torch.cat([features.decoded, features.detail], 1))
         if self.modulate is not None:
             x = self.modulate(x, features.logits)
         x = self.spread(x)
-        answer = torch.cat([self.gain_offset(x), self.narrow(x)], 1)
+        hidden = self.hidden(x)
+        answer = torch.cat([self.gain_offset(x), sigmoid(hidden), self.narrow(x)], 1)
         answer = interpolate(answer, size=half.shape[2:], mode="bilinear")
-        gain, offset, context = answer[:, :3], answer[:, 3:6], answer[:, 6:]
-        cells = conv2d(planes, self.cells, stride=2)  # (N, 12, H/2, W/2)
-        coarse = cells * (1 + _for_cells(gain)) + _for_cells(offset)
+        gain, offset, occlusion, context = torch.split(answer, [3, 3, 1, _CONTEXT], 1)
+        coarse = self._first_step(planes, gain, offset, occlusion)
         if self.refine is None:
-            return pixel_shuffle(coarse, 2), pixel_shuffle(coarse, 2)
-        residual = self.refine(torch.cat([half, context, coarse], 1))
-        return pixel_shuffle(coarse, 2), pixel_shuffle(coarse + residual, 2)
+            return Restored(pixel_shuffle(coarse, 2), pixel_shuffle(coarse, 2), hidden)
+        residual = self.refine(torch.cat([half, context, occlusion, coarse], 1))
+        return Restored(pixel_shuffle(coarse, 2), pixel_shuffle(coarse + residual, 2), hidden)
+
+    def _first_step(
+        self, planes: Tensor, gain: Tensor, offset: Tensor, occlusion: Tensor
+    ) -> Tensor:
+        """The picture in cells, (N, 12, H/2, W/2), with nothing before the scene."""
+        with torch.autocast(planes.device.type, enabled=False):  # a picture has more digits
+            cells = conv2d(planes.float(), self.cells, stride=2)
+        coarse = cells * (1 + _for_cells(gain)) + _for_cells(offset)
+        if not self.filled:
+            return coarse
+        scene = avg_pool2d(planes, 2) * (1 + gain) + offset
+        fill = pull_push(scene, (1 - occlusion) ** _SURE)
+        return coarse + occlusion * (_for_cells(fill) - coarse)
 
 
 def _for_cells(x: Tensor) -> Tensor:
@@ -137,7 +175,7 @@ class JointNet(nn.Module):
         classes: number of logits.
         width: channels of the pyramid and of the segmenter's decoder.
         head: channels of the restoration head.
-        modulated, refined: see `RestorationHead`.
+        modulated, filled, refined: see `RestorationHead`.
     """
 
     def __init__(
@@ -148,13 +186,21 @@ class JointNet(nn.Module):
         *,
         head: int = 24,
         modulated: bool = True,
+        filled: bool = True,
         refined: bool = True,
     ) -> None:
         super().__init__()
         self.segmenter = DeepLabV3Plus(backbone, classes, width)
-        half = self.segmenter.backbone.half_channels
+        encoder = self.segmenter.backbone
         self.restorer = RestorationHead(
-            half, width, classes, head, modulated=modulated, refined=refined
+            encoder.half_channels,
+            encoder.detail_channels,
+            width,
+            classes,
+            head,
+            modulated=modulated,
+            filled=filled,
+            refined=refined,
         )
 
     def forward(self, image: Tensor) -> Joint:
@@ -162,8 +208,9 @@ class JointNet(nn.Module):
         planes = segmenter.normalise(image)
         half, detail, context = segmenter.backbone.pyramid(planes)
         features = segmenter.decode(detail, context)
-        coarse, restored = map(segmenter.normalise.undo, self.restorer(planes, half, features))
-        return Joint(features.logits, coarse, restored)
+        coarse, restored, hidden = self.restorer(planes, half, features)
+        undo = segmenter.normalise.undo
+        return Joint(features.logits, undo(coarse), undo(restored), hidden)
 
 
 class JointOutputs(nn.Module):

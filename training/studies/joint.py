@@ -32,6 +32,7 @@ from training.trials import OWN
 TITLES = {
     "joint_small": "whole",
     "joint_unmodulated": "without semantic modulation",
+    "joint_unfilled": "without filling what is hidden",
     "joint_unrefined": "without the second step",
     "joint_undistilled": "without distillation",
     "joint_matched": "with feature matching (L_H) besides",

@@ -19,17 +19,20 @@ from time import process_time
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from adverse_perception.files import FileError
 from adverse_perception.frames import Condition, Float32Array, Frame, UInt8Array, Weather
 from adverse_perception.inference import EngineError, load_engine
-from adverse_perception.labels import CLASS_NAMES
+from adverse_perception.labels import CLASS_NAMES, UNLABELLED
 from adverse_perception.scores import ConfusionMatrix
 from adverse_perception.segmenters import EngineSegmenter, JointSegmenter, Segmenter
+from training.checkpoints import GUIDE, open_guide
 from training.datasets import data_folder, open_pack
 from training.drive import Drive
 from training.restoration_scores import psnr, ssim
+from training.studies.restorers import Case, restorer
 from training.studies.tables import Row, table, write_results
 from training.trials import FOGS_M, OTHERS, OWN, Trial, trial_of
 
@@ -94,18 +97,30 @@ class Tally:
         }
 
 
-def ways(engines: Path, threads: int = 1) -> dict[str, Way]:
-    """The rows of the board, from a folder of engines. Raises `EngineError`."""
+def ways(engines: Path, restore: Callable[[Trial], UInt8Array] | None = None) -> dict[str, Way]:
+    """The rows of the board.
+
+    Args:
+        engines: folder of the engines.
+        restore: of the row in two steps; none takes the joint engine's own head.
+
+    Raises:
+        EngineError: an engine is missing or broken.
+    """
     clear, rival, joint = (
-        load_engine(engines / f"{name}.onnx", threads=threads)
+        load_engine(engines / f"{name}.onnx", threads=1)
         for name in ("clear", "all_weather", "joint")
     )
     clear_way, rival_way = EngineSegmenter(clear), EngineSegmenter(rival)
     joint_way = JointSegmenter(joint)
 
-    def in_two_steps(trial: Trial) -> Answer:
+    def by_joint(trial: Trial) -> UInt8Array:
         restored = _segmented(joint_way, trial.image, restore=True).restored
         assert restored is not None
+        return restored
+
+    def in_two_steps(trial: Trial) -> Answer:
+        restored = (restore or by_joint)(trial)
         return Answer(_segmented(clear_way, restored).labels, restored)
 
     return {
@@ -213,6 +228,12 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--engines", type=Path, default=Path("engines"), help="folder of engines")
     parser.add_argument("--data", type=Path, help="folder that holds camvid/")
+    parser.add_argument(
+        "--restorer",
+        type=Path,
+        help="checkpoint that restores in the row of two steps (default: the joint engine does)",
+    )
+    parser.add_argument("--guide", type=Path, default=GUIDE, help="segmenter of its training")
     parser.add_argument("--every", type=int, default=1, help="only every so manieth test frame")
     parser.add_argument("--drive-frames", type=int, default=DRIVE_FRAMES, help="0: no drive")
     parser.add_argument("--out", type=Path, default=Path("scoreboard.md"), help="file to write")
@@ -223,7 +244,8 @@ def main(given: list[str] | None = None) -> int:
     """Play as told and write the board; returns the exit code."""
     arguments = arguments_of(given)
     try:
-        rows = ways(arguments.engines)
+        restore = arguments.restorer and _restorer(arguments.restorer, arguments.guide)
+        rows = ways(arguments.engines, restore)
         frames = camvid_frames(data_folder(arguments.data), arguments.every)
         names = [*OWN, *OTHERS]
         boards = {f"CamVid test, {len(frames)} frames": play(rows, frames, names)}
@@ -231,12 +253,25 @@ def main(given: list[str] | None = None) -> int:
             drawn = drive_frames(arguments.drive_frames)
             boards[f"The drawn drive, {len(drawn)} frames"] = play(rows, drawn, names)
         command = f"python -m training.studies.scoreboard --every {arguments.every}"
+        if arguments.restorer:
+            command += f" --restorer {arguments.restorer.parent.name}/{arguments.restorer.name}"
         write_results(arguments.out, "Scoreboard", text_of(boards, command), _figures(boards))
     except (ValueError, EngineError, FileError) as error:
         print(f"training.studies.scoreboard: {error}", file=sys.stderr)
         return 2
     print(text_of(boards, command))
     return 0
+
+
+def _restorer(path: Path, guide: Path) -> Callable[[Trial], UInt8Array]:
+    """A trained restorer by itself. Raises `CheckpointError`."""
+    torch.set_num_threads(1)
+    restore = restorer(path, open_guide(guide))
+
+    def restored(trial: Trial) -> UInt8Array:
+        return restore(Case(trial, np.full(trial.image.shape[:2], UNLABELLED, np.uint8)))
+
+    return restored
 
 
 def _figures(boards: dict[str, dict[str, dict[str, Tally]]]) -> dict[str, Any]:
