@@ -43,6 +43,12 @@ def painted_ids(path: Path, *values: int) -> None:
     image.save(path)
 
 
+def move_split(root: Path, name: str) -> None:
+    """Call the split of a drawn copy, `val`, by another name."""
+    for split in sorted(root.rglob("val")):
+        split.rename(split.with_name(name))
+
+
 def cityscapes(root: Path) -> None:
     picture(root / f"leftImg8bit/val/lindau/{CITY}_leftImg8bit.png", SUNNY)
     ids(root / f"gtFine/val/lindau/{CITY}_gtFine_labelIds.png", 7, 11, 23, 26, 0)

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from torch.utils.data import Dataset  # noqa: E402
 
-from tests.public_sets import SUNNY, acdc, drops  # noqa: E402
+from tests.public_sets import SUNNY, acdc, drops, move_split  # noqa: E402
 from tests.toys import LIGHT, TOY, write_data  # noqa: E402
 from training import street_pack  # noqa: E402
 from training.datasets import DatasetError, open_pack  # noqa: E402
@@ -31,14 +31,31 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return street_pack.drawn_pack(tmp_path_factory.mktemp("street"), count=1)
 
 
-def as_train(folder: Path) -> None:
-    """Call the only split of a drawn data set train."""
-    for split in sorted(folder.rglob("val")):
-        split.rename(split.with_name("train"))
-
-
 def first(recipe: Recipe, data: Path) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in open_stream(recipe, data).samples[0].items()}
+
+
+def test_samples_to_restore_carry_the_clean_picture_and_what_hides_it(tmp_path: Path) -> None:
+    data = write_data(tmp_path)
+    augmentation = replace(LIGHT, weather=1.0, photometry=0.0, conditions={"drops": 1.0})
+    recipe = replace(TOY, role="joint", augmentation=augmentation)
+    for number in range(8):
+        sample = open_stream(recipe, data).samples[number]
+        image, clean, hidden = (sample[key].numpy() for key in ("image", "clean", "occlusion"))
+        assert image.shape == clean.shape == (32, 48, 3)
+        assert hidden.shape == (32, 48)
+        assert not np.array_equal(image, clean)
+        assert hidden.max() > 0.3
+        assert {"labels", "groups"} <= sample.keys()
+
+
+def test_sample_without_weather_is_its_own_target(tmp_path: Path) -> None:
+    data = write_data(tmp_path)
+    augmentation = replace(LIGHT, weather=0.0, photometry=0.0)
+    recipe = replace(TOY, role="joint", augmentation=augmentation)
+    sample = open_stream(recipe, data).samples[0]
+    assert torch.equal(sample["image"], sample["clean"])
+    assert float(sample["occlusion"].max()) == 0
 
 
 def test_sensor_spoils_both_pictures_alike(tmp_path: Path) -> None:
@@ -52,7 +69,7 @@ def test_sensor_spoils_both_pictures_alike(tmp_path: Path) -> None:
 
 def test_pair_of_a_data_set_is_restored_to_its_own_clear_view(tmp_path: Path) -> None:
     drops(tmp_path / "raindrop_cityscapes")
-    as_train(tmp_path / "raindrop_cityscapes")
+    move_split(tmp_path / "raindrop_cityscapes", "train")
     sample = first(replace(RESTORER, data={"raindrop_cityscapes": 1.0}), tmp_path)
     np.testing.assert_allclose(sample["clean"], np.broadcast_to(SUNNY, (32, 48, 3)), atol=25)
     assert np.ptp(sample["image"], axis=2).max() < 20  # the grey one of the pair, without fog
@@ -61,7 +78,7 @@ def test_pair_of_a_data_set_is_restored_to_its_own_clear_view(tmp_path: Path) ->
 
 def test_weather_without_a_clear_view_teaches_no_restorer(tmp_path: Path) -> None:
     acdc(tmp_path / "acdc")
-    as_train(tmp_path / "acdc")
+    move_split(tmp_path / "acdc", "train")
     recipe = replace(RESTORER, data={"acdc": 1.0})
     with pytest.raises(DatasetError, match="expected pictures in clear weather"):
         first(recipe, tmp_path)

@@ -1,4 +1,4 @@
-"""Weather that scores are measured in, and the samples that restoration learns from."""
+"""Weather that scores are measured in."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tests.packs import road, write_camvid  # noqa: E402
-from tests.toys import LIGHT, TOY, write_data  # noqa: E402
+from tests.toys import LIGHT, TOY  # noqa: E402
 from training.datasets import open_pack  # noqa: E402
 from training.evaluate import VALIDATION_EVERY, restored_psnr  # noqa: E402
 from training.methods import Batch  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
 from training.restoration_recipes import RESTORATION_RECIPES  # noqa: E402
 from training.restoration_scores import psnr  # noqa: E402
-from training.samples import open_stream  # noqa: E402
 from training.synthesis import SynthesisError, estimate_depth, regular, render  # noqa: E402
 from training.trials import FOGS_M, OTHERS, OWN, trial_of  # noqa: E402
 
@@ -65,29 +64,6 @@ def test_no_recipe_trains_on_the_generators_kept_for_tests() -> None:
 def test_unknown_trial_is_named() -> None:
     with pytest.raises(SynthesisError, match="'hail'"):
         trial_of(IMAGE, "hail", 0)
-
-
-def test_samples_to_restore_carry_the_clean_picture_and_what_hides_it(tmp_path: Path) -> None:
-    data = write_data(tmp_path)
-    augmentation = replace(LIGHT, weather=1.0, photometry=0.0, conditions={"drops": 1.0})
-    recipe = replace(TOY, role="joint", augmentation=augmentation)
-    for number in range(8):
-        sample = open_stream(recipe, data).samples[number]
-        image, clean, hidden = (sample[key].numpy() for key in ("image", "clean", "occlusion"))
-        assert image.shape == clean.shape == (32, 48, 3)
-        assert hidden.shape == (32, 48)
-        assert not np.array_equal(image, clean)
-        assert hidden.max() > 0.3
-        assert {"labels", "groups"} <= sample.keys()
-
-
-def test_sample_without_weather_is_its_own_target(tmp_path: Path) -> None:
-    data = write_data(tmp_path)
-    augmentation = replace(LIGHT, weather=0.0, photometry=0.0)
-    recipe = replace(TOY, role="joint", augmentation=augmentation)
-    sample = open_stream(recipe, data).samples[0]
-    assert torch.equal(sample["image"], sample["clean"])
-    assert float(sample["occlusion"].max()) == 0
 
 
 class LeavingAlone:
