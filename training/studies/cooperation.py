@@ -86,10 +86,18 @@ def ablation(
 
 
 _COLUMNS = ("PSNR", "SSIM", "mIoU, guide", "mIoU, second")
+_OWN_MEASURE = ("pixel_accuracy", "mean_accuracy", "miou", "weighted_iou")
+"""Of the paper: by picture, then averaged."""
 
 
 def _row(name: str, figures: dict[str, float]) -> Row:
-    return {"": name, **{column: figures[column] for column in _COLUMNS}}
+    return {"": name, **{column: figures[column] for column in _COLUMNS + _OWN_MEASURE}}
+
+
+def _of(rows: Sequence[Row], columns: Sequence[str]) -> list[Row]:
+    """These columns of the rows that have them."""
+    wanted = ("", *columns)
+    return [{c: row[c] for c in wanted} for row in rows if all(c in row for c in wanted)]
 
 
 def _only(name: str, miou: float) -> Row:
@@ -156,7 +164,10 @@ def study(arguments: argparse.Namespace) -> tuple[dict[str, list[Row]], str]:
         f"Made by `python -m training.studies.cooperation RUNS --every {arguments.every}` on "
         f"{len(cases)} frames of CamVid's test split, in turn with {', '.join(OWN)}. "
         f"{scale_of(sorted(arguments.runs.glob('srnet*/last.pt')))}",
-        table(rows, digits),
+        table(_of(rows, _COLUMNS), digits),
+        "The second segmenter's labels by the measure of the paper, which scores every picture by "
+        "itself and takes the mean:",
+        table(_of(rows, _OWN_MEASURE)),
     ]
     path, regular = arguments.runs / "srnet_regular" / "last.pt", []
     if path.is_file():

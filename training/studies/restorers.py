@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from training.datasets import Pack
 from training.methods import METHODS, Restoring, picture_of, planes_of
 from training.methods.cooperate import Cooperating, chances_of
 from training.networks.guide import Guide
-from training.restoration_scores import luma_psnr, psnr, ssim
+from training.restoration_scores import PictureScores, luma_psnr, psnr, score_picture, ssim
 from training.trials import Trial, trial_of
 
 
@@ -142,15 +142,21 @@ class Tally:
     psnr: list[float] = field(default_factory=list)
     luma: list[float] = field(default_factory=list)
     ssim: list[float] = field(default_factory=list)
+    pictures: list[PictureScores] = field(default_factory=list)
 
     def figures(self) -> dict[str, float]:
-        """Means over the pictures, mIoU over one confusion matrix."""
+        """Means over the pictures, mIoU over one confusion matrix; at last, SR-Net's own."""
+        by_picture = [asdict(scores) for scores in self.pictures]
         return {
             "PSNR": float(np.mean(self.psnr)),
             "PSNR (luma)": float(np.mean(self.luma)),
             "SSIM": float(np.mean(self.ssim)),
             "mIoU, guide": float(self.guide.miou()),
             "mIoU, second": float(self.second.miou()),
+            **{
+                name: float(np.nanmean([one[name] for one in by_picture]))
+                for name in by_picture[0]
+            },
         }
 
 
@@ -163,5 +169,7 @@ def judge(restore: Restore, cases: Sequence[Case], guide: Label, second: Label) 
         tally.luma.append(luma_psnr(picture, clean))
         tally.ssim.append(ssim(picture, clean))
         tally.guide.add(guide(picture), case.labels)
-        tally.second.add(second(picture), case.labels)
+        named = second(picture)
+        tally.second.add(named, case.labels)
+        tally.pictures.append(score_picture(named, case.labels, len(CLASS_NAMES)))
     return tally
