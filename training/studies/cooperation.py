@@ -23,6 +23,7 @@ from training.evaluate import labeller, open_engine
 from training.methods import planes_of
 from training.methods.cooperate import PASTED, Cooperating
 from training.studies.restorers import (
+    BY_PICTURE,
     Case,
     Label,
     add_segmenters,
@@ -86,8 +87,7 @@ def ablation(
 
 
 _COLUMNS = ("PSNR", "SSIM", "mIoU, guide", "mIoU, second")
-_OWN_MEASURE = ("pixel_accuracy", "mean_accuracy", "miou", "weighted_iou")
-"""Of the paper: by picture, then averaged."""
+_OWN_MEASURE = tuple(BY_PICTURE.values())
 
 
 def _row(name: str, figures: dict[str, float]) -> Row:

@@ -77,10 +77,13 @@ def main_table(
     return rows
 
 
+_COLUMNS = ("PSNR", "PSNR (luma)", "SSIM", "mIoU, guide", "mIoU, second")
+
+
 def _row(name: str, figures: dict[str, float]) -> Row:
     paper = PAPER.get(name, (None, None, None))
     beside = dict(zip(("paper PSNR", "paper SSIM", "paper mIoU %"), paper, strict=True))
-    return {"": name, **figures, **beside}
+    return {"": name, **{column: figures[column] for column in _COLUMNS}, **beside}
 
 
 def correlations(

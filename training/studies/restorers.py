@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +133,15 @@ def scale_of(paths: Sequence[Path]) -> str:
     return f"Scale of the trainings: {'; '.join(said)}."
 
 
+BY_PICTURE = {
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+    "miou": "mIoU by picture",
+    "weighted_iou": "weighted IoU",
+}
+"""Titles of `PictureScores`."""
+
+
 @dataclass
 class Tally:
     """Scores of one restorer over the cases."""
@@ -146,7 +155,6 @@ class Tally:
 
     def figures(self) -> dict[str, float]:
         """Means over the pictures, mIoU over one confusion matrix; at last, SR-Net's own."""
-        by_picture = [asdict(scores) for scores in self.pictures]
         return {
             "PSNR": float(np.mean(self.psnr)),
             "PSNR (luma)": float(np.mean(self.luma)),
@@ -154,8 +162,8 @@ class Tally:
             "mIoU, guide": float(self.guide.miou()),
             "mIoU, second": float(self.second.miou()),
             **{
-                name: float(np.nanmean([one[name] for one in by_picture]))
-                for name in by_picture[0]
+                title: float(np.nanmean([getattr(one, name) for one in self.pictures]))
+                for name, title in BY_PICTURE.items()
             },
         }
 
