@@ -140,6 +140,7 @@ def test_deraining_study_lists_trainings_and_correlates_kept_checkpoints(
     titles = [row[""] for row in figures["rows"]]
     assert titles == ["as the camera sees it", "A/C/R + TJT", "DuRN", "clean"]
     assert figures["rows"][1]["paper PSNR"] == 34.57
+    assert figures["rows"][-1]["PSNR, others' drops"] > 300
     assert [row["scores"] for row in figures["rho"]] == [
         "PSNR (luma) and SSIM",
         "PSNR (luma) and mIoU, guide",
