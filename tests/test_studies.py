@@ -6,17 +6,19 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from tests.conftest import write_joint_engine, write_segmentation_engine  # noqa: E402
+from tests.packs import road  # noqa: E402
 from tests.toys import TOY, write_data  # noqa: E402
 from training.checkpoints import EVERY_RECIPE, Checkpoint, save_weights  # noqa: E402
 from training.datasets import open_pack  # noqa: E402
 from training.recipes import Recipe  # noqa: E402
-from training.studies import cooperation, derain, joint, restorers, scoreboard  # noqa: E402
+from training.studies import cooperation, derain, gallery, joint, restorers, scoreboard  # noqa: E402
 from training.studies.tables import table  # noqa: E402
 from training.synthesis import REGULAR  # noqa: E402
 from training.trials import OTHERS, OWN  # noqa: E402
@@ -201,3 +203,22 @@ def test_study_of_nothing_says_what_to_train(
     said = capsys.readouterr().err
     assert "expected" in said
     assert "found none; train" in said
+
+
+def test_gallery_shows_every_weather_in_four_tiles(tmp_path: Path) -> None:
+    engine = write_joint_engine(tmp_path / "joint.onnx", size=(48, 64))
+    cv2.imwrite(str(tmp_path / "street.png"), road(np.random.default_rng(1), 96, 128)[0])
+    out = tmp_path / "sheet.png"
+    command = ["--engine", str(engine), "--images", str(tmp_path / "street.png")]
+    assert gallery.main([*command, "--out", str(out)]) == 0
+    sheet = cv2.imread(str(out))
+    assert sheet.shape == (len(OWN) * 96, 4 * 128, 3)
+    seen, restored = sheet[40:90, :128], sheet[40:90, 128:256]
+    assert np.abs(seen.astype(int) + restored - 255).mean() < 25  # the toy "restores" the negative
+
+
+def test_gallery_without_an_engine_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gallery.main(["--engine", str(tmp_path / "joint.onnx")]) == 2
+    assert "joint.onnx" in capsys.readouterr().err
