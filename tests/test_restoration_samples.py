@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -116,3 +117,17 @@ def test_unknown_truth_counts_nothing() -> None:
     errors = torch.tensor([1.0, 5.0, 3.0])
     assert mean_where(torch.tensor([True, False, True]), errors) == 2.0
     assert mean_where(torch.zeros(3, dtype=torch.bool), errors) == 0.0
+
+
+def test_drops_grow_with_the_part_of_the_picture_that_is_shown(tmp_path: Path) -> None:
+    data = write_data(tmp_path)
+    shares = []
+    for zoom in (1.0, 3.0):
+        drops = Augmentation((zoom, zoom), 0.0, 1.0, {"drops": 1.0}, (1.0, 1.0))
+        stream = open_stream(replace(RESTORER, augmentation=drops, crop=(96, 128)), data).samples
+        hidden = [
+            (stream[number]["occlusion"].numpy() > 0.5).astype(np.uint8) for number in range(8)
+        ]
+        thick = [cv2.erode(mask, np.ones((5, 5))).sum() / mask.sum() for mask in hidden]
+        shares.append(np.mean(thick))
+    assert shares[1] > 2 * shares[0]

@@ -194,4 +194,15 @@ ABLATED = {
 }
 """What each part of the joint network and of its loss is worth, at a scale of minutes."""
 
-RESTORATION_RECIPES = DERAINING | COOPERATING | ABLATED
+_JOINT_DROPS = replace(
+    _JOINT,
+    name="joint_drops",
+    schedule=replace(_JOINT.schedule, steps=700, batch=5, stages=(Stage("joint"),)),
+    augmentation=replace(
+        _JOINT.augmentation, weather=1.0, conditions={"drops": 1.0}, strength=NOTICEABLE
+    ),
+    losses={**_JOINT.losses, "occlusion": 3.0},
+)
+"""To begin `joint` with: drops are found sooner where there is nothing else."""
+
+RESTORATION_RECIPES = DERAINING | COOPERATING | ABLATED | {_JOINT_DROPS.name: _JOINT_DROPS}

@@ -19,7 +19,15 @@ from adverse_perception.frames import Float32Array, UInt8Array, Weather
 from training.datasets import DatasetError, read_image
 from training.recipes import Augmentation, Recipe
 from training.sources import REAL_WEATHER, Drawn, Source, open_real_weather, open_sources
-from training.synthesis import clear_view, degrade, draw, estimate_depth, occlusion, render
+from training.synthesis import (
+    clear_view,
+    degrade,
+    draw,
+    estimate_depth,
+    magnified,
+    occlusion,
+    render,
+)
 from training.transforms import (
     Photometry,
     apply_photometry,
@@ -137,7 +145,7 @@ class RestorationStream(LabelledStream):
         if rng.random() >= augmentation.weather:
             return _Seen(scene, scene, np.zeros(shape, np.float32))
         name = _condition(augmentation, rng)
-        state = draw(name, rng, augmentation.strength)
+        state = magnified(draw(name, rng, augmentation.strength), drawn.zoom)
         reflected = self._cropped(rng).image if name == "reflection" else None
         hint, depth = _hints(drawn, scene, rng)
         return _Seen(

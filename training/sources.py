@@ -44,6 +44,7 @@ class Drawn:
         adverse: it was taken, or made, in weather.
         clear: (H, W, 3) uint8 RGB, the same view in clear weather.
         depth_m: (H, W) float32 metres, NaN where unknown.
+        zoom: how many times as large it is as the whole picture would be.
     """
 
     image: UInt8Array
@@ -52,6 +53,7 @@ class Drawn:
     adverse: bool = False
     clear: UInt8Array | None = None
     depth_m: Float32Array | None = None
+    zoom: float = 1.0
 
     def cropped(self, geometry: Geometry, size: tuple[int, int]) -> Drawn:
         """A crop of `size` (height, width) of all of it."""
@@ -64,6 +66,7 @@ class Drawn:
             labels=warp_map(self.labels, geometry, size, UNLABELLED),
             clear=None if clear is None else warp_picture(clear, geometry, size),
             depth_m=depth_m if depth_m is not None and (depth_m > 0).any() else None,
+            zoom=geometry.scale,
         )
 
 

@@ -13,7 +13,7 @@ picture, depth, record and time, so that a clip is steady. Colour order RGB, dep
 from __future__ import annotations
 
 from training.synthesis.depth import estimate_depth
-from training.synthesis.effects import State, clear_view, occlusion, render
+from training.synthesis.effects import State, clear_view, magnified, occlusion, render
 from training.synthesis.fog import foggy_cityscapes
 from training.synthesis.regular import REGULAR, TID, regular
 from training.synthesis.scene import SKY_M, SynthesisError
@@ -33,6 +33,7 @@ __all__ = [
     "draw",
     "estimate_depth",
     "foggy_cityscapes",
+    "magnified",
     "occlusion",
     "regular",
     "render",

@@ -6,7 +6,7 @@ cached; a picture costs one remap. A second sheet slides down the glass with tim
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -58,6 +58,17 @@ def draw_drops(rng: np.random.Generator, strength: float) -> Drops:
         bend=float(rng.uniform(0.15, 0.45)),
         mirrored=bool(rng.random() < 0.5),
         seed=int(rng.integers(1 << 30)),
+    )
+
+
+def magnified_drops(drops: Drops, zoom: float) -> Drops:
+    """The drops on a part of the glass that is shown `zoom` times as large."""
+    return replace(
+        drops,
+        count=max(1, round(drops.count / zoom**2)),
+        radius=drops.radius * zoom,
+        defocus=drops.defocus * zoom,
+        bend=drops.bend * zoom,
     )
 
 

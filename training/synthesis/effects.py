@@ -17,7 +17,7 @@ from training.synthesis.city_rain import (
 )
 from training.synthesis.damage import Damage, render_damage
 from training.synthesis.depth import estimate_depth
-from training.synthesis.drops import Drops, drop_alpha, render_drops
+from training.synthesis.drops import Drops, drop_alpha, magnified_drops, render_drops
 from training.synthesis.fog import Fog, render_fog
 from training.synthesis.lamps import Lamp, SeenLight
 from training.synthesis.metaballs import Metaballs, metaball_alpha, render_metaballs
@@ -51,6 +51,19 @@ class State:
     """A weather: its effects in the order in which they are applied, far to near."""
 
     effects: tuple[Effect, ...] = ()
+
+
+def magnified(state: State, zoom: float) -> State:
+    """The state as it is seen in a part of the picture that is shown `zoom` times as large.
+
+    What is on the glass grows with the picture; what is in the air is drawn by metres anyway.
+    """
+    return State(
+        tuple(
+            magnified_drops(effect, zoom) if isinstance(effect, Drops) else effect
+            for effect in state.effects
+        )
+    )
 
 
 @dataclass(frozen=True)
