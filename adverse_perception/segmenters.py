@@ -75,11 +75,11 @@ class JointSegmenter:
     def segment(self, frame: Frame, condition: Condition) -> Segmentation:
         """See `Segmenter.segment`."""
         wanted = _LABELS_AND_PICTURE if frame.restore else _LABELS
-        segmentation, outputs = _labelled(self._engine, frame, condition, wanted)
+        segmentation, seen, outputs = _labelled(self._engine, frame, condition, wanted)
         if not frame.restore:
             return segmentation
         started = perf_counter()
-        restored = _resized(outputs["restored"], *frame.image.shape[:2])
+        restored = _changed_alike(frame.image, seen, outputs["restored"])
         timing = {**segmentation.timing_ms, "restore": (perf_counter() - started) * 1e3}
         return replace(segmentation, restored=restored, timing_ms=timing)
 
@@ -89,8 +89,8 @@ class JointSegmenter:
 
 def _labelled(
     engine: Engine, frame: Frame, condition: Condition, wanted: tuple[str, ...]
-) -> tuple[Segmentation, Mapping[str, NDArray[Any]]]:
-    """The labels of a frame, and the wanted outputs of the engine they come from."""
+) -> tuple[Segmentation, UInt8Array, Mapping[str, NDArray[Any]]]:
+    """The labels of a frame, what the engine saw of it, and its wanted outputs."""
     height, width = frame.image.shape[:2]
     started = perf_counter()
     picture = to_working_size(frame.image, engine.metadata)
@@ -106,7 +106,7 @@ def _labelled(
         "label": (perf_counter() - inferred) * 1e3,
     }
     said = Segmentation(labels, confidence, condition, engine.name, timing_ms=timing_ms)
-    return said, outputs
+    return said, picture, outputs
 
 
 def working_size(height: int, width: int, metadata: EngineMetadata) -> tuple[int, int]:
@@ -136,9 +136,32 @@ def _resized(image: UInt8Array, height: int, width: int) -> UInt8Array:
     """The picture at another size: averaged where it shrinks, interpolated where it grows."""
     if image.shape[:2] == (height, width):
         return image
-    shrinks = height * width < image.shape[0] * image.shape[1]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
+    small = cv2.resize(image, (width, height), interpolation=_how(image, height * width))
+    return np.asarray(small, np.uint8)
+
+
+def _how(source: UInt8Array, pixels: int) -> int:
+    shrinks = pixels < source.shape[0] * source.shape[1]
+    return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+
+
+def _changed_alike(image: UInt8Array, seen: UInt8Array, restored: UInt8Array) -> UInt8Array:
+    """The picture, changed as the engine changed what it saw of it.
+
+    Only the change is brought to the camera's size, so that what is left alone stays as sharp as
+    the camera saw it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the camera's.
+        seen: (h, w, 3) uint8 RGB, the same at working size.
+        restored: (h, w, 3) uint8 RGB, what the engine made of that.
+    """
+    if image.shape == seen.shape:
+        return restored
+    change = cv2.subtract(restored, seen, dtype=cv2.CV_16S)
+    height, width = image.shape[:2]
+    change = cv2.resize(change, (width, height), interpolation=_how(seen, height * width))
+    return np.asarray(cv2.add(image, change, dtype=cv2.CV_8U), np.uint8).reshape(image.shape)
 
 
 def _rounded(side: float) -> int:

@@ -107,11 +107,13 @@ def write_joint_engine(
     size: tuple[int, int] = (96, 128),
     restored: tuple[int, Sequence[int | str]] = (TensorProto.UINT8, (1, "H", "W", 3)),
     shrink: int = 1,
+    alone: bool = False,
 ) -> Path:
     """Write an engine that labels as a tiny one does and "restores" a picture to its negative.
 
     Restoring takes many times as long as labelling, so that a test can tell if it was done.
-    `restored` is the type and shape the second output has; `shrink` makes it smaller than that.
+    `restored` is the type and shape the second output has; `shrink` makes it smaller than that;
+    with `alone`, the picture is left as it is.
     """
     nodes, weights = _labelling(seed, CLASS_NAMES)
     last = "planes"
@@ -121,14 +123,14 @@ def write_joint_engine(
         nodes.append(helper.make_node("Conv", reading, [last], pads=[2, 2, 2, 2]))
     nodes += [
         helper.make_node("Transpose", [last], ["nothing"], perm=[0, 2, 3, 1]),
-        helper.make_node("Sub", ["white", "float"], ["negative"]),
+        helper.make_node("Add" if alone else "Sub", ["white", "float"], ["negative"]),
         helper.make_node("Add", ["negative", "nothing"], ["whole"]),
         helper.make_node("Slice", ["whole", "begin", "end", "sides", "step"], ["sliced"]),
         helper.make_node("Cast", ["sliced"], ["restored"], to=restored[0]),
     ]
     numbers = {"begin": (0, 0), "end": (9999, 9999), "sides": (1, 2), "step": (shrink, shrink)}
     weights |= {name: np.array(values, np.int64) for name, values in numbers.items()}
-    weights["white"] = np.float32(255).reshape(1)
+    weights["white"] = np.float32(0 if alone else 255).reshape(1)
     picture = helper.make_tensor_value_info("restored", *restored)
     _save(path, nodes, weights, ("logits", [1, len(CLASS_NAMES), "h", "w"]), [picture])
     _describe(path, "joint", conditions, CLASS_NAMES, size)

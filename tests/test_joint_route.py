@@ -65,8 +65,19 @@ def test_the_restored_picture_has_the_geometry_of_the_frame(
     seen = to_working_size(image, read_metadata(joint_engines_path / "joint.onnx"))
     shrinks = seen[..., 0].size > image[..., 0].size
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    expected = cv2.resize(255 - seen, size[::-1], interpolation=how)
-    np.testing.assert_array_equal(restored, expected.reshape(image.shape))
+    change = cv2.resize(255 - 2 * seen.astype(np.float32), size[::-1], interpolation=how)
+    expected = np.clip(image + change.reshape(image.shape), 0, 255)
+    np.testing.assert_allclose(restored, expected, atol=1)
+
+
+def test_what_is_left_alone_stays_as_sharp_as_the_camera_saw_it(
+    joint_engines_path: Path, tmp_path: Path
+) -> None:
+    engines = shutil.copytree(joint_engines_path, tmp_path / "engines")
+    write_joint_engine(engines / "joint.onnx", alone=True)
+    pipeline = open_pipeline(PipelineConfig(engines_folder=str(engines), condition="fog"))
+    image = picture(3, 361, 637)
+    np.testing.assert_array_equal(pipeline.process(Frame(image, restore=True)).restored, image)
 
 
 def test_a_bright_corner_of_the_restored_picture_stays_where_it_was(
