@@ -203,7 +203,7 @@ _JOINT = Recipe(
     ("rain", "fog"),
     Schedule(4000, rate=1e-3, stages=_IN_TWO_STAGES),
     augmentation=_WET,
-    losses={"restoration": 1.0, "occlusion": 1.0, "distillation": 0.5},
+    losses={"restoration": 1.0, "occlusion": 2.0, "distillation": 0.5},
 )
 
 
