@@ -13,6 +13,7 @@ import pytest
 from adverse_perception.frames import Float32Array
 from tests.public_sets import CITY, HEIGHT, WIDTH, cityscapes, foggy, picture
 from training.datasets import DatasetError, open_dataset
+from training.datasets.depth import Metres
 
 BASELINE_M, FOCAL_PX = 0.22, 2000.0
 
@@ -101,7 +102,10 @@ def empty_camera(root: Path) -> None:
     [
         (lose_disparity, ["_disparity.png", "found no file"]),
         (shrink_disparity, ["_disparity.png", "expected the size of", "(16, 24)", "(8, 12)"]),
-        (flatten_disparity, ["_disparity.png", "expected a 16-bit disparity", "uint8"]),
+        (
+            flatten_disparity,
+            ["_disparity.png", "expected one channel of 16-bit disparity", "uint8"],
+        ),
         (break_disparity, ["_disparity.png", "cannot be decoded"]),
         (lose_camera, ["_camera.json", "expected the camera", "found no file", "unpack it"]),
         (empty_camera, ["_camera.json", "extrinsic.baseline", "KeyError", "copy it anew"]),
@@ -131,10 +135,20 @@ def test_transmittance_of_fog_gives_depth_where_there_is_no_disparity(tmp_path: 
     np.testing.assert_allclose(sample.depth_m[0, :3] * ray, depth_m, rtol=0.02)
     assert np.isnan(sample.depth_m[0, 3])
     write(path, np.ones((HEIGHT, WIDTH), np.uint16))
-    with pytest.raises(DatasetError, match=r"expected an 8-bit transmittance"):
+    with pytest.raises(DatasetError, match=r"expected one channel of 8-bit transmittance"):
         open_dataset("foggy_cityscapes", tmp_path, "val").only(beta="0.02").sample(0)
 
 
 def test_foggy_pictures_take_their_depth_from_disparity_where_it_is_there(root: Path) -> None:
     picture(root / f"leftImg8bit_foggy/val/lindau/{CITY}_leftImg8bit_foggy_beta_0.02.png")
     np.testing.assert_array_equal(depth_of(root, "foggy_cityscapes"), depth_of(root))
+
+
+def test_metres_are_kept_with_holes_and_sky(tmp_path: Path) -> None:
+    depth_m = np.array([[1.5, 80.25, np.nan, np.inf, 300.0]], np.float32)
+    file = Metres(tmp_path / "depth.png")
+    file.write(depth_m)
+    np.testing.assert_array_equal(file.read(), [[1.5, 80.25, np.nan, np.inf, np.inf]])
+    write(file.path, np.ones((2, 2), np.uint8))
+    with pytest.raises(DatasetError, match="expected one channel of 16-bit depth"):
+        file.read()

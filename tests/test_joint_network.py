@@ -24,7 +24,7 @@ from training.methods.joint import RestoringAndSegmenting, distillation  # noqa:
 from training.networks.deeplab import DeepLabV3Plus  # noqa: E402
 from training.networks.guide import Guide  # noqa: E402
 from training.networks.joint import Joint, JointNet, JointOutputs  # noqa: E402
-from training.recipes import Recipe, Schedule, Stage  # noqa: E402
+from training.recipes import RECIPES, Recipe, Schedule  # noqa: E402
 from training.run import Run  # noqa: E402
 from training.samples import open_stream  # noqa: E402
 
@@ -163,7 +163,8 @@ def test_loss_is_the_sum_of_its_parts() -> None:
 
 def test_first_stage_learns_what_hides_the_scene_with_the_head_alone(tmp_path: Path) -> None:
     drops = replace(LIGHT, weather=1.0, conditions={"drops": 1.0}, strength=(0.7, 1.0))
-    stages = (Stage("occlusion", 0.9, ("restorer.",)), Stage("joint", 0.1))
+    found, together = RECIPES["joint"].schedule.stages
+    stages = (replace(found, share=0.9, rate=1.0), replace(together, share=0.1))
     schedule = replace(TOY.schedule, steps=50, rate=1e-2, stages=stages)
     recipe = replace(TOY_JOINT, losses={"occlusion": 1.0}, schedule=schedule, augmentation=drops)
     run = Run(recipe, tmp_path, ALONE)
@@ -171,6 +172,8 @@ def test_first_stage_learns_what_hides_the_scene_with_the_head_alone(tmp_path: P
     before = {name: value.clone() for name, value in run.network.state_dict().items()}
     steps = train.batches(run, stream, workers=0)
     losses = [run.train_step(next(steps)) for _ in range(45)]
+    learning = [value for value in run.network.parameters() if value.requires_grad]
+    assert all(value.grad is not None for value in learning)  # else processes wait for the rest
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
     changed = {n for n, value in run.network.state_dict().items() if not value.equal(before[n])}
     assert all(name.startswith("restorer.") for name in changed)

@@ -14,7 +14,12 @@ torch = pytest.importorskip("torch")
 
 from torch.nn.functional import cross_entropy, interpolate, softmax  # noqa: E402
 
-from training.losses import CLASS_SHARES, class_weights, grouped_cross_entropy  # noqa: E402
+from training.losses import (  # noqa: E402
+    CLASS_SHARES,
+    class_weights,
+    grouped_cross_entropy,
+    log_error,
+)
 
 torch.set_num_threads(1)
 CLASSES = len(CLASS_NAMES)
@@ -124,3 +129,11 @@ def test_coarse_label_weighs_what_its_pixels_would_weigh() -> None:
     group = [CLASS_ID["pedestrian"], CLASS_ID["bicyclist"]]
     weight = float((weights * shares)[group].sum() / shares[group].sum())
     assert float(loss) == pytest.approx(weight * np.log(CLASSES / 2), rel=1e-4)
+
+
+def test_log_error_is_in_tens_of_decibels_by_picture() -> None:
+    clean = torch.zeros(2, 3, 8, 8)
+    restored = torch.stack([torch.full((3, 8, 8), 0.1), torch.full((3, 8, 8), 0.3)])
+    expected = (np.log10(0.01 + 1e-4) + np.log10(0.09 + 1e-4)) / 2
+    assert float(log_error(restored, clean)) == pytest.approx(expected, abs=1e-5)
+    assert float(log_error(clean, clean)) == pytest.approx(-4)

@@ -15,13 +15,14 @@ torch = pytest.importorskip("torch")
 from torch.utils.data import Dataset  # noqa: E402
 
 from tests.public_sets import SUNNY, acdc, drops, move_split  # noqa: E402
-from tests.toys import LIGHT, TOY, write_data  # noqa: E402
+from tests.toys import LIGHT, TOY, TOY_WEATHER, write_data  # noqa: E402
 from training import street_pack  # noqa: E402
 from training.datasets import DatasetError, open_pack  # noqa: E402
 from training.datasets.depth import Metres  # noqa: E402
 from training.losses import mean_where  # noqa: E402
 from training.recipes import Augmentation, Recipe  # noqa: E402
 from training.samples import open_stream  # noqa: E402
+from training.street import random_view  # noqa: E402
 
 STILL = Augmentation(scales=(1.0, 1.0), photometry=0.0, weather=1.0, conditions={"fog": 1.0})
 RESTORER = replace(TOY, role="joint", data={"camvid": 1.0}, augmentation=STILL)
@@ -90,10 +91,12 @@ def test_weather_without_a_clear_view_teaches_no_restorer(tmp_path: Path) -> Non
 def test_street_carries_its_exact_depth(street: Path) -> None:
     depth = open_pack(street, "train").sample(0).depth_m
     assert depth is not None
-    assert np.isinf(depth).any()
-    known = depth[np.isfinite(depth)]
-    assert 1.0 < known.min() < 10.0
-    assert known.max() <= 256.0
+    seed = np.random.default_rng((street_pack._SEED, 0))
+    exact = random_view(seed, street_pack.SIZE).depth_m
+    near = exact < 255.9
+    np.testing.assert_allclose(depth[near], exact[near], atol=1 / 500)
+    assert np.isinf(depth[~near]).all()
+    assert 0.1 < near.mean() < 1.0
 
 
 @pytest.mark.parametrize("role", ["segmentation", "joint"])
@@ -111,6 +114,13 @@ def test_weather_is_as_deep_as_the_data_set_says(street: Path, tmp_path: Path, r
 
 def _contrast(stream: Dataset[dict[str, torch.Tensor]]) -> float:
     return float(np.mean([stream[number]["image"].float().std() for number in range(12)]))
+
+
+def test_weather_that_a_data_set_shows_is_not_named_clear(tmp_path: Path) -> None:
+    acdc(tmp_path / "acdc")
+    move_split(tmp_path / "acdc", "train")
+    with pytest.raises(DatasetError, match="acdc: expected pictures in clear weather"):
+        open_stream(replace(TOY_WEATHER, data={"acdc": 1.0}), tmp_path)
 
 
 def test_unknown_truth_counts_nothing() -> None:

@@ -142,7 +142,7 @@ def test_deraining_study_lists_trainings_and_correlates_kept_checkpoints(
     titles = [row[""] for row in figures["rows"]]
     assert titles == ["as the camera sees it", "A/C/R + TJT", "DuRN", "clean"]
     assert figures["rows"][1]["paper PSNR"] == 34.57
-    assert figures["rows"][-1]["PSNR, others' drops"] > 300
+    assert figures["rows"][-1]["PSNR, metaball drops"] > 300
     assert [row["scores"] for row in figures["rho"]] == [
         "PSNR (luma) and SSIM",
         "PSNR (luma) and mIoU, guide",
@@ -215,6 +215,17 @@ def test_gallery_shows_every_weather_in_four_tiles(tmp_path: Path) -> None:
     assert sheet.shape == (len(OWN) * 96, 4 * 128, 3)
     seen, restored = sheet[40:90, :128], sheet[40:90, 128:256]
     assert np.abs(seen.astype(int) + restored - 255).mean() < 25  # the toy "restores" the negative
+
+
+def test_gallery_wants_pictures_of_one_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = write_joint_engine(tmp_path / "joint.onnx", size=(48, 64))
+    for name, height in (("one.png", 96), ("two.png", 90)):
+        cv2.imwrite(str(tmp_path / name), np.zeros((height, 128, 3), np.uint8))
+    images = [str(tmp_path / name) for name in ("one.png", "two.png")]
+    assert gallery.main(["--engine", str(engine), "--images", *images]) == 2
+    assert "two.png: expected the size of one.png (96, 128)" in capsys.readouterr().err
 
 
 def test_gallery_without_an_engine_says_so(

@@ -108,10 +108,11 @@ def test_labels_follow_their_pixels(seed: int, size: tuple[int, int], scale: flo
     assert set(np.unique(named)) <= {3, CAR, UNLABELLED}
 
 
-def test_depth_moves_without_being_mixed() -> None:
+@pytest.mark.parametrize("scale", [0.4, 0.8])
+def test_depth_moves_without_being_mixed(scale: float) -> None:
     labels = square(48, 64, 10, 5, 9)[1]
     depth = np.where(labels == CAR, 7.5, np.inf).astype(np.float32)
-    small = replace(STILL, scale=0.8, tilt_deg=3.0)
+    small = replace(STILL, scale=scale, tilt_deg=3.0)
     found = warp_map(depth, small, (48, 64), np.nan)
     named = warp_map(labels, small, (48, 64), UNLABELLED)
     np.testing.assert_array_equal(found == 7.5, named == CAR)

@@ -103,7 +103,7 @@ def log_error(restored: Tensor, clean: Tensor) -> Tensor:
     """log10 of every picture's MSE, their mean: a tenth of -PSNR (Chen et al. 2021, HINet).
 
     So small errors all over a picture that is hardly degraded count as much as large ones in a
-    picture that is. Below 40 dB apart there is nothing more to gain.
+    picture that is. Above 40 dB there is nothing more to gain.
 
     Shape: both (N, 3, H, W) float, 0 to 1.
     """

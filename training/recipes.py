@@ -196,7 +196,8 @@ _WET = Augmentation(
     strength=(0.1, 1.0),
 )
 # What hides the scene is learnt first and faster, as SRRN's mask is; else it is hardly found.
-_IN_TWO_STAGES = (Stage("occlusion", 0.15, ("restorer.",), rate=4.0), Stage("joint", 0.85))
+_FINDS = tuple(f"restorer.{part}." for part in ("reduce", "modulate", "spread", "hidden"))
+_IN_TWO_STAGES = (Stage("occlusion", 0.15, _FINDS, rate=4.0), Stage("joint", 0.85))
 _JOINT = Recipe(
     "joint",
     "joint",

@@ -165,15 +165,15 @@ COOPERATING = {recipe.name: recipe for recipe in (*_WHOLE, *_ROWS)}
 """SR-Net in adverse weather and for the six regular degradations, and its rows of the ablation."""
 
 _JOINT = RECIPES["joint"]
+_SMALL = replace(_JOINT.schedule, steps=600, batch=6)
 
 
 def _small(name: str, changed: Mapping[str, float], options: Mapping[str, bool]) -> Recipe:
     """The joint network in a short training, with a part changed."""
-    schedule = replace(_JOINT.schedule, steps=600, batch=6)
     return replace(
         _JOINT,
         name=name,
-        schedule=schedule,
+        schedule=_SMALL,
         crop=(192, 256),
         losses={**_JOINT.losses, **changed},
         options=options,
@@ -189,7 +189,10 @@ ABLATED = {
         _small("joint_unrefined", {}, {"refined": False}),
         _small("joint_undistilled", {"distillation": 0.0}, {}),
         _small("joint_matched", {"matching": 0.005}, {}),
-        _small("joint_unrestored", {"restoration": 0.0}, {}),
+        replace(
+            _small("joint_unrestored", {"restoration": 0.0, "occlusion": 0.0}, {}),
+            schedule=replace(_SMALL, stages=(Stage("joint"),)),
+        ),
     )
 }
 """What each part of the joint network and of its loss is worth, at a scale of minutes."""

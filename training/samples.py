@@ -16,12 +16,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from adverse_perception.frames import Float32Array, UInt8Array, Weather
-from training.datasets import DatasetError, read_image
+from training.datasets import read_image
 from training.recipes import Augmentation, Recipe
 from training.sources import REAL_WEATHER, Drawn, Source, open_real_weather, open_sources
 from training.synthesis import (
     clear_view,
-    degrade,
     draw,
     estimate_depth,
     magnified,
@@ -39,7 +38,6 @@ from training.transforms import (
 )
 
 _REAL_SHARE = 0.3
-_TRIES = 200
 
 
 @dataclass(frozen=True)
@@ -105,13 +103,12 @@ class RestorationStream(LabelledStream):
 
     `clean` (H, W, 3) uint8, the scene through clean air and clean glass in the weather's light;
     `occlusion` (H, W) float32, 0 to 1, how much of a pixel something on the glass hides, NaN where
-    nobody knows. What a data set shows in weather is restored to its own clear view; without one
-    it cannot teach to restore, and another picture is drawn.
+    nobody knows. What a data set shows in weather is restored to its own clear view.
     """
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self._recipe.seed, number))
-        drawn = self._restorable(rng)
+        drawn = self._cropped(rng)
         photometry = draw_photometry(rng, self._recipe.augmentation.photometry)
         seen = self._seen(drawn, of_the_light(photometry), rng)
         # The same sensor and its same noise, so that what is not hidden is to be left as it is.
@@ -124,16 +121,6 @@ class RestorationStream(LabelledStream):
             "occlusion": torch.from_numpy(seen.occlusion),
             **_answers(drawn),
         }
-
-    def _restorable(self, rng: np.random.Generator) -> Drawn:
-        for _ in range(_TRIES):
-            drawn = self._cropped(rng)
-            if drawn.clear is not None or not drawn.adverse:
-                return drawn
-        raise DatasetError(
-            f"recipe {self._recipe.name}: expected pictures in clear weather, or in weather with "
-            f"the same view in clear beside them, found none in {_TRIES}; train on others"
-        )
 
     def _seen(self, drawn: Drawn, light: Photometry, rng: np.random.Generator) -> _Seen:
         """The scene in drawn weather or the data set's own, and in the same light without it."""
@@ -178,13 +165,17 @@ def _hints(
 def _changed(drawn: Drawn, augmentation: Augmentation, rng: np.random.Generator) -> UInt8Array:
     image, photometry = drawn.image, augmentation.photometry
     if rng.random() < augmentation.weather and not drawn.adverse:
-        condition = _condition(augmentation, rng)
-        labels = drawn.label_map.likeliest(drawn.labels)
-        image = degrade(
-            image, condition, rng, drawn.depth_m, labels, strength=augmentation.strength
-        )
+        image = _in_weather(drawn, _condition(augmentation, rng), augmentation, rng)
         photometry *= 0.5  # the weather's own sensor has changed much already
     return apply_photometry(image, draw_photometry(rng, photometry))
+
+
+def _in_weather(
+    drawn: Drawn, name: str, augmentation: Augmentation, rng: np.random.Generator
+) -> UInt8Array:
+    state = magnified(draw(name, rng, augmentation.strength), drawn.zoom)
+    hint, depth = _hints(drawn, drawn.image, rng)
+    return render(drawn.image, depth, state, labels=hint)
 
 
 def _condition(augmentation: Augmentation, rng: np.random.Generator) -> str:
@@ -230,11 +221,7 @@ class WeatherStream(Dataset[dict[str, Tensor]]):
         )
         if weather is Weather.CLEAR:
             return drawn.image
-        # Half of the time without labels, as at inference and in the test, where weather has only
-        # the picture itself to go by.
-        hint = drawn.label_map.likeliest(drawn.labels) if rng.random() < 0.5 else None
-        strength = self._recipe.augmentation.strength
-        return degrade(drawn.image, weather.value, rng, labels=hint, strength=strength)
+        return _in_weather(drawn, weather.value, self._recipe.augmentation, rng)
 
 
 class Range(Sampler[int]):

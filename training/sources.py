@@ -23,7 +23,7 @@ from training.datasets import (
 )
 from training.recipes import Recipe
 from training.street_pack import drawn_pack
-from training.transforms import Geometry, warp_map, warp_picture
+from training.transforms import Geometry, warp_map, warp_picture, zoom
 
 REAL_WEATHER = {
     Weather.FOG: ("fog_dawn", "fog"),
@@ -44,7 +44,7 @@ class Drawn:
         adverse: it was taken, or made, in weather.
         clear: (H, W, 3) uint8 RGB, the same view in clear weather.
         depth_m: (H, W) float32 metres, NaN where unknown.
-        zoom: how many times as large it is as the whole picture would be.
+        zoom: how many times as wide, for the picture, things are as for the one it is cropped of.
     """
 
     image: UInt8Array
@@ -66,19 +66,25 @@ class Drawn:
             labels=warp_map(self.labels, geometry, size, UNLABELLED),
             clear=None if clear is None else warp_picture(clear, geometry, size),
             depth_m=depth_m if depth_m is not None and (depth_m > 0).any() else None,
-            zoom=geometry.scale,
+            zoom=zoom(self.image.shape, geometry, size),
         )
 
 
 class Source:
-    """Labelled pictures of a pack, in no order."""
+    """Labelled pictures of a pack, in no order.
 
-    def __init__(self, pack: Labelled) -> None:
-        self._pack = pack
+    Args:
+        pack: where they are.
+        paired: their clear counterparts are wanted too.
+    """
+
+    def __init__(self, pack: Labelled, *, paired: bool = False) -> None:
+        self._pack, self._paired = pack, paired
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """One of its pictures."""
-        one = self._pack.sample(int(rng.integers(len(self._pack.pairs))))
+        number = int(rng.integers(len(self._pack.pairs)))
+        one = self._pack.sample(number, paired=self._paired)
         adverse = one.condition not in (None, "clear")
         return Drawn(one.image, one.labels, self._pack.label_map, adverse, one.clear, one.depth_m)
 
@@ -106,9 +112,28 @@ def open_sources(
     for name in sorted(set(with_val) & set(packs)):
         pairs = (*packs[name].pairs, *_opened(name, folders[name], "val").pairs)
         packs[name] = replace(packs[name], pairs=pairs)
+    packs = {name: _fit_for(recipe, name, pack) for name, pack in packs.items()}
     return {
-        name: Source(SkippingPack(pack) if skip_broken else pack) for name, pack in packs.items()
+        name: Source(SkippingPack(pack) if skip_broken else pack, paired=recipe.restores)
+        for name, pack in packs.items()
     }
+
+
+def _fit_for(recipe: Recipe, name: str, pack: Pack) -> Pack:
+    """Without pictures in weather, where they cannot teach: to name it, or to restore alone."""
+    if recipe.role == "segmentation":
+        return pack
+    fit = [
+        pair
+        for pair in pack.pairs
+        if pair.condition in (None, "clear") or (recipe.restores and pair.clear is not None)
+    ]
+    if not fit:
+        raise DatasetError(
+            f"{name}: expected pictures in clear weather for recipe {recipe.name}, or to restore "
+            "such with the same view in clear beside them, found none; leave the data set out"
+        )
+    return replace(pack, pairs=fit)
 
 
 def _opened(name: str, folder: Path, split: str) -> Pack:

@@ -86,6 +86,11 @@ def warp_map(values: Map, geometry: Geometry, size: tuple[int, int], outside: fl
     return np.asarray(warped, values.dtype)
 
 
+def zoom(shape: tuple[int, ...], geometry: Geometry, size: tuple[int, int]) -> float:
+    """How many times as wide, for its crop, a thing is as for the whole picture of that shape."""
+    return _fill(shape, geometry, size) * shape[1] / size[1]
+
+
 def _fill(shape: tuple[int, ...], geometry: Geometry, size: tuple[int, int]) -> float:
     """Pixels of the crop for one of the source."""
     return max(size[0] / shape[0], size[1] / shape[1]) * geometry.scale

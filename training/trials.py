@@ -32,7 +32,7 @@ FOGS_M = {"fog_600m": 600.0, "fog_300m": 300.0, "fog_150m": 150.0}
 """Visibility of the fog that is rendered as in Foggy Cityscapes."""
 OTHERS = ("rain_cityscapes", "metaball_drops", *FOGS_M, "plain_reflection")
 """Trials by generators that training never sees."""
-LEVEL = 4
+REGULAR_LEVEL = 4
 """Of the regular degradations, the heaviest: most likely the one that SR-Net's paper tests."""
 
 
@@ -77,7 +77,7 @@ def trial_of(
     if name in FOGS_M:
         state = State((foggy_cityscapes(image, FOGS_M[name]),))
     elif name in REGULAR:
-        state = State((regular(name, LEVEL, TEST_SEED + number),))
+        state = State((regular(name, REGULAR_LEVEL, TEST_SEED + number),))
     else:
         state = draw(name, rng, NOTICEABLE)
     depth = estimate_depth(image, labels) if depth_m is None else depth_m

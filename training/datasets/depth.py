@@ -12,10 +12,12 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from adverse_perception.files import write_bytes
 from adverse_perception.frames import Float32Array
 from training.datasets.pictures import BrokenPicture, DatasetError, read_raw
+from training.synthesis.scene import ray_stretch
 
 USUAL_BASELINE_M = 0.2093
 USUAL_FOCAL_PX = 2262.5
@@ -33,6 +35,17 @@ class DepthFile(Protocol):
         """(H, W) float32 metres, NaN where unknown. Raises `DatasetError`."""
 
 
+def _stored(path: Path, kind: type[np.generic], what: str) -> NDArray[Any]:
+    """(H, W) as it lies in the file."""
+    stored = read_raw(path, cv2.IMREAD_UNCHANGED)
+    if stored.ndim != 2 or stored.dtype != kind:
+        raise BrokenPicture(
+            f"{path}: expected one channel of {what}, found {stored.shape} {stored.dtype}; "
+            "copy it anew, without converting it"
+        )
+    return stored
+
+
 @dataclass(frozen=True)
 class Disparity:
     """Cityscapes' 16-bit disparity: d = (v - 1) / 256 pixels, v = 0 is a hole; z = B f / d.
@@ -47,12 +60,7 @@ class Disparity:
 
     def read(self) -> Float32Array:
         """Depth along the optical axis; NaN at holes and where there is no disparity."""
-        stored = read_raw(self.path, cv2.IMREAD_UNCHANGED)
-        if stored.ndim != 2 or stored.dtype != np.uint16:
-            raise BrokenPicture(
-                f"{self.path}: expected a 16-bit disparity of one channel, found "
-                f"{stored.shape} {stored.dtype}; copy it anew, without converting it"
-            )
+        stored = _stored(self.path, np.uint16, "16-bit disparity")
         disparity = (stored.astype(np.float32) - 1) / 256
         product = _baseline_times_focal(self.camera)
         with np.errstate(divide="ignore"):
@@ -89,12 +97,7 @@ class Metres:
 
     def read(self) -> Float32Array:
         """Depth along the optical axis; NaN at holes, infinite in the sky."""
-        stored = read_raw(self.path, cv2.IMREAD_UNCHANGED)
-        if stored.ndim != 2 or stored.dtype != np.uint16:
-            raise BrokenPicture(
-                f"{self.path}: expected a 16-bit depth of one channel, found "
-                f"{stored.shape} {stored.dtype}; copy it anew, without converting it"
-            )
+        stored = _stored(self.path, np.uint16, "16-bit depth")
         depth = stored.astype(np.float32) / np.float32(_PER_METRE)
         depth[stored == _SKY] = np.inf
         depth[stored == 0] = np.nan
@@ -130,22 +133,8 @@ class Transmittance:
         The fog is as long as the ray, l = z sqrt(1 + (x^2 + y^2) / f^2), which Cityscapes' usual
         camera gives back for its pictures, whatever their size.
         """
-        stored = read_raw(self.path, cv2.IMREAD_UNCHANGED)
-        if stored.ndim != 2 or stored.dtype != np.uint8:
-            raise BrokenPicture(
-                f"{self.path}: expected an 8-bit transmittance of one channel, found "
-                f"{stored.shape} {stored.dtype}; copy it anew"
-            )
+        stored = _stored(self.path, np.uint8, "8-bit transmittance")
         with np.errstate(divide="ignore"):
             length = -np.log(stored.astype(np.float32) / 255) / np.float32(self.beta_per_m)
-        depth = length / _ray(stored.shape)
+        depth = length / ray_stretch(*stored.shape, USUAL_FOCAL_PX / USUAL_WIDTH_PX)
         return np.where(stored > 0, depth, np.nan).astype(np.float32)
-
-
-def _ray(shape: tuple[int, ...]) -> Float32Array:
-    """Length of the ray to every pixel for a metre of depth, by Cityscapes' usual camera."""
-    height, width = shape[:2]
-    focal = USUAL_FOCAL_PX * width / USUAL_WIDTH_PX
-    x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal
-    y = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) / focal
-    return np.asarray(np.sqrt(1 + x[None] ** 2 + y[:, None] ** 2), np.float32)

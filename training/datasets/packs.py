@@ -111,7 +111,7 @@ class Labelled(Protocol):
     @property
     def label_map(self) -> LabelMap: ...
 
-    def sample(self, number: int) -> Sample:
+    def sample(self, number: int, *, paired: bool = True) -> Sample:
         """The pair with that number and everything else the pack carries for it."""
 
 
@@ -150,8 +150,12 @@ class Pack:
             )
         return pair.cut(image), pair.cut(self.label_map.table[ids])
 
-    def sample(self, number: int) -> Sample:
+    def sample(self, number: int, *, paired: bool = True) -> Sample:
         """The pair with that number and everything else the pack carries for it.
+
+        Args:
+            number: of the pair.
+            paired: its clear counterpart is wanted too.
 
         Raises:
             DatasetError: as `load`; also when what belongs to the picture is missing or does not
@@ -160,7 +164,7 @@ class Pack:
         pair = self.pairs[number]
         image, labels = self.load(number)
         clear = depth_m = None
-        if pair.clear is not None:
+        if paired and pair.clear is not None:
             clear = _fitting(pair.cut(read_image(pair.clear)), pair.clear, pair, image)
         if pair.depth is not None:
             depth_m = _fitting(pair.cut(pair.depth.read()), pair.depth.path, pair, image)
@@ -209,14 +213,14 @@ class SkippingPack:
         self._pack = pack
         self._broken: set[int] = set()
 
-    def sample(self, number: int) -> Sample:
+    def sample(self, number: int, *, paired: bool = True) -> Sample:
         """As `Pack.sample`, of this pair or the next whole one. Raises `DatasetError`."""
         count = len(self.pairs)
         for place in ((number + step) % count for step in range(count)):
             if place in self._broken:
                 continue
             try:
-                return self._pack.sample(place)
+                return self._pack.sample(place, paired=paired)
             except BrokenPicture as error:
                 self._broken.add(place)
                 warnings.warn(f"skipped: {error}", BrokenPictureWarning, stacklevel=2)

@@ -30,7 +30,7 @@ from training.recipes import Recipe
 class RestoringAndSegmenting:
     """L = CE + restoration + occlusion + distillation + 0.005 L_H, as far as the recipe wants.
 
-    Restoration is L_D(I_2) + 0.5 MSE(I_1) as in SRRN, and what PSNR is of, see `log_error`;
+    Restoration is L_D(I_2) + 0.5 MSE(I_1) as in SRRN, + 0.2 log10 MSE(I_2), which PSNR is of;
     occlusion, as its mask network learns, what hides the scene; L_H is its feature matching;
     distillation holds the logits of the degraded picture to the guide's on the clean one,
     KL(guide || network). A stage named `occlusion` learns that alone.
@@ -54,14 +54,11 @@ class RestoringAndSegmenting:
         clean = planes(batch["clean"])
         weights = self._weights.to(clean.device)
         loss = grouped_cross_entropy(joint.logits, batch["labels"], batch["groups"], weights)
-        restored = restoration_loss(joint.restored, clean)
-        restored = restored + 0.5 * mse_loss(joint.coarse.float(), clean)
-        restored = restored + 0.2 * log_error(joint.restored, clean)
-        loss = loss + self._share("restoration") * restored
+        if self._share("restoration"):
+            loss = loss + self._share("restoration") * _restored(joint, clean)
         if self._share("occlusion"):
-            loss = loss + self._share("occlusion") * occlusion_loss(
-                joint.hidden, batch["occlusion"]
-            )
+            hidden = occlusion_loss(joint.hidden, batch["occlusion"])
+            loss = loss + self._share("occlusion") * hidden
         return loss + self._guided(joint, clean)
 
     def _guided(self, joint: Joint, clean: Tensor) -> Tensor:
@@ -79,6 +76,12 @@ class RestoringAndSegmenting:
 
     def _share(self, name: str) -> float:
         return self._shares.get(name, 0.0)
+
+
+def _restored(joint: Joint, clean: Tensor) -> Tensor:
+    loss = restoration_loss(joint.restored, clean)
+    loss = loss + 0.5 * mse_loss(joint.coarse.float(), clean)
+    return loss + 0.2 * log_error(joint.restored, clean)
 
 
 def occlusion_loss(hidden: Tensor, occlusion: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-LEVELS = 4
+_LEVELS = 4
 """Times that the map is halved; beyond, the mean of the whole stands in."""
 
 
@@ -20,7 +20,7 @@ def pull_push(x: Tensor, confidence: Tensor) -> Tensor:
         (N, C, H, W).
     """
     known, sure = [x], [confidence]
-    for _ in range(LEVELS):
+    for _ in range(_LEVELS):
         mean, share = _pulled(known[-1], sure[-1])
         known.append(mean)
         sure.append((2 * share).clamp_max(1))
@@ -39,6 +39,8 @@ _NOTHING = 1e-4
 
 
 def _pulled(x: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
-    both = avg_pool2d(torch.cat([x * confidence, confidence], 1), 2, ceil_mode=True)
+    both = torch.cat([x * confidence, confidence], 1)
+    # Only pixels that exist count, in every runtime alike.
+    both = avg_pool2d(both, 2, ceil_mode=True, count_include_pad=False)
     share = both[:, -1:]
     return both[:, :-1] / (share + _NOTHING), share

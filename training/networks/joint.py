@@ -75,10 +75,7 @@ class RestorationHead(nn.Module):
         and W even.
 
     Args:
-        half: channels of the encoder's map at 1/2.
-        detail: channels of the encoder's map at 1/4.
-        decoded: channels of the segmenter's last map, at 1/4.
-        classes: of the logits.
+        segmenter: whose maps it reads.
         width: channels of the head.
         modulated: the logits modulate the map that the first step is read from.
         filled: what is hidden is filled from around it.
@@ -89,10 +86,7 @@ class RestorationHead(nn.Module):
 
     def __init__(
         self,
-        half: int,
-        detail: int,
-        decoded: int,
-        classes: int,
+        segmenter: DeepLabV3Plus,
         width: int,
         *,
         modulated: bool = True,
@@ -100,15 +94,19 @@ class RestorationHead(nn.Module):
         refined: bool = True,
     ) -> None:
         super().__init__()
+        encoder, decoded = segmenter.backbone, segmenter.classify.in_channels
+        classes = segmenter.classify.out_channels
         self.filled = filled
-        self.reduce = conv_bn_relu(decoded + detail, width, 1)
+        self.reduce = conv_bn_relu(decoded + encoder.detail_channels, width, 1)
         self.modulate = Modulation(classes, width) if modulated else None
         self.spread = nn.Sequential(*(separable(width, width, rate) for rate in _RATES))
         self.gain_offset = _silent(nn.Conv2d(width, 6, 1))
         self.hidden = nn.Conv2d(width, 1, 1)
         nn.init.constant_(self.hidden.get_parameter("bias"), _SELDOM)
         self.narrow = nn.Conv2d(width, _CONTEXT, 1)
-        self.refine = _refinement(half + _CONTEXT + 13, width) if refined else None
+        self.refine = (
+            _refinement(encoder.half_channels + _CONTEXT + 13, width) if refined else None
+        )
         # As a convolution, since runtimes transpose slowly: channel 4c + 2y + x of a cell.
         self.register_buffer("cells", _cells(), persistent=False)
 
@@ -194,16 +192,8 @@ class JointNet(nn.Module):
     ) -> None:
         super().__init__()
         self.segmenter = DeepLabV3Plus(backbone, classes, width)
-        encoder = self.segmenter.backbone
         self.restorer = RestorationHead(
-            encoder.half_channels,
-            encoder.detail_channels,
-            width,
-            classes,
-            head,
-            modulated=modulated,
-            filled=filled,
-            refined=refined,
+            self.segmenter, head, modulated=modulated, filled=filled, refined=refined
         )
 
     def forward(self, image: Tensor) -> Joint:

@@ -38,7 +38,7 @@ from training.studies.restorers import (
 from training.studies.spearman import StudyError
 from training.studies.tables import Row, table, write_results
 from training.synthesis import REGULAR
-from training.trials import LEVEL, OWN
+from training.trials import OWN, REGULAR_LEVEL
 
 RESTORERS = {
     "srnet_constant": "Seg(y), EGS by a constant map: a plain restorer of the same size",
@@ -173,7 +173,10 @@ def study(arguments: argparse.Namespace) -> tuple[dict[str, list[Row]], str]:
     if path.is_file():
         some = {name: cases_of(pack, [name], 3 * arguments.every) for name in REGULAR}
         regular = regular_rows(path, some, arguments.guide, labels)
-        parts += [f"## The six regular degradations, level {LEVEL}", table(regular, digits)]
+        parts += [
+            f"## The six regular degradations, level {REGULAR_LEVEL}",
+            table(regular, digits),
+        ]
     return {"rows": rows, "regular": regular}, "\n\n".join(parts)
 
 

@@ -105,7 +105,7 @@ def main_table(
     return rows
 
 
-_OTHERS = "PSNR, others' drops"
+_OTHERS = "PSNR, metaball drops"
 _COLUMNS = ("PSNR", "PSNR (luma)", "SSIM", "mIoU, guide", "mIoU, second", _OTHERS)
 
 

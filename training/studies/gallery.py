@@ -21,7 +21,7 @@ from adverse_perception.files import FileError, write_picture
 from adverse_perception.frames import Condition, Frame, UInt8Array, Weather
 from adverse_perception.inference import EngineError, load_engine
 from adverse_perception.segmenters import JointSegmenter, Segmenter
-from training.datasets import read_image
+from training.datasets import DatasetError, read_image
 from training.studies.scoreboard import drive_frames
 from training.trials import OWN, trial_of
 
@@ -51,7 +51,19 @@ def _row(segmenter: Segmenter, clear: UInt8Array, name: str, number: int) -> UIn
         "labelled": overlay(trial.image, said.labels),
         "without it": trial.clean,
     }
-    return np.hstack([write_text(tile.copy(), title) for title, tile in tiles.items()])
+    return np.hstack([write_text(tile, title) for title, tile in tiles.items()])
+
+
+def pictures(paths: Sequence[Path]) -> list[UInt8Array]:
+    """The pictures in those files. Raises `DatasetError`, also where their sizes differ."""
+    frames = [read_image(path) for path in paths]
+    for path, frame in zip(paths, frames, strict=True):
+        if frame.shape != frames[0].shape:
+            raise DatasetError(
+                f"{path}: expected the size of {paths[0].name} {frames[0].shape[:2]}, found "
+                f"{frame.shape[:2]}; show pictures of one camera"
+            )
+    return frames
 
 
 def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
@@ -73,7 +85,7 @@ def main(given: list[str] | None = None) -> int:
     try:
         segmenter = JointSegmenter(load_engine(arguments.engine, role="joint"))
         if arguments.images:
-            frames = [read_image(path) for path in arguments.images]
+            frames = pictures(arguments.images)
         else:
             frames = [frame.image for frame in drive_frames(2 * len(OWN))[::2]]
         write_picture(arguments.out, sheet(segmenter, frames))

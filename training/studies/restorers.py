@@ -126,9 +126,10 @@ def scale_of(paths: Sequence[Path]) -> str:
         checkpoint = open_checkpoint(path)
         recipe = checkpoint.recipe
         stages = "+".join(stage.name for stage in recipe.schedule.stages)
+        crops = f"{recipe.schedule.batch} crops of {recipe.crop[1]}x{recipe.crop[0]}"
         said.append(
-            f"{recipe.name}: {checkpoint.step} steps ({stages}) of {recipe.schedule.batch} crops "
-            f"of {recipe.crop[1]}x{recipe.crop[0]}, width {recipe.width}"
+            f"{path.parent.name}: {checkpoint.step} steps ({stages}) of {crops}, width "
+            f"{recipe.width}"
         )
     return f"Scale of the trainings: {'; '.join(said)}."
 

@@ -56,7 +56,7 @@ class State:
 def magnified(state: State, zoom: float) -> State:
     """The state as it is seen in a part of the picture that is shown `zoom` times as large.
 
-    What is on the glass grows with the picture; what is in the air is drawn by metres anyway.
+    Only `Drops` grow; everything else is drawn for the part as if it were a whole picture.
     """
     return State(
         tuple(

@@ -103,10 +103,13 @@ def to_image(light: Float32Array) -> UInt8Array:
 
 
 @lru_cache(maxsize=8)
-def ray_stretch(height: int, width: int) -> Float32Array:
-    """Distance along the ray per metre of depth: (H, W) float32, 1 at the centre."""
+def ray_stretch(height: int, width: int, focal: float = FOCAL) -> Float32Array:
+    """Distance along the ray per metre of depth: (H, W) float32, 1 at the centre.
+
+    The focal length is in picture widths.
+    """
     y, x = np.ogrid[:height, :width]
-    focal = FOCAL * width
+    focal *= width
     across, down = (x + 0.5 - width / 2) / focal, (y + 0.5 - height / 2) / focal
     return np.sqrt(1.0 + across**2 + down**2).astype(np.float32)
 
