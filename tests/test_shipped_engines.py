@@ -121,3 +121,17 @@ def test_weather_is_named_right_on_camvid() -> None:
     matrix = score_weather(engine, pack, every=3)
     assert matrix.counts.sum() >= 76
     assert matrix.accuracy() >= 0.90
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_that_training_begins_with_are_of_its_networks(name: str) -> None:
+    pytest.importorskip("torch")
+    from training import checkpoints
+
+    weights = checkpoints.GUIDE.with_name(f"{name}.pt")
+    if not weights.is_file():
+        pytest.skip(f"training/weights/{name}.pt is not there: export it with --weights")
+    checkpoint = checkpoints.open_checkpoint(weights)
+    told = opened(name).metadata
+    assert checkpoint.recipe.name == told.name
+    assert set(checkpoint.learnt_from) == {entry["name"] for entry in told.training_data}
