@@ -91,6 +91,7 @@ def test_scoreboards_two_steps_can_begin_with_another_restorer(
         write_segmentation_engine(tmp_path / f"{name}.onnx", size=(48, 64))
     write_joint_engine(tmp_path / "joint.onnx", size=(48, 64))
     command = ["--engines", str(tmp_path), "--data", str(data), "--drive-frames", "0"]
+    command += ["--weathers", "fog", "rain"]
     command += ["--out", str(tmp_path / "board.md")]
     assert scoreboard.main([*command, "--restorer", str(srnet), "--guide", str(segmenter)]) == 0
     assert "--restorer srnet/last.pt" in (tmp_path / "board.md").read_text()
@@ -101,6 +102,10 @@ def test_scoreboards_two_steps_can_begin_with_another_restorer(
     )
     two_steps, joint_alone = board["restore, then segment"], board["joint engine, restoring"]
     assert two_steps["fog"]["psnr"] != joint_alone["fog"]["psnr"]
+    assert two_steps.keys() == {"fog", "rain"}
+    text = (tmp_path / "board.md").read_text()
+    assert "| fog | rain | mean, own |" in text
+    assert "--weathers fog rain" in text
 
 
 def test_scoreboard_without_a_joint_engine_says_what_is_missing(

@@ -42,6 +42,7 @@ MEANS = {
 }
 """Trials over which the mean is taken, by who generates the weather."""
 DRIVE_FRAMES = 40
+_ALL = (*OWN, *OTHERS)
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,9 @@ def rows_of(board: dict[str, dict[str, Tally]], column: str, names: Sequence[str
         if all(value is None for value in figures.values()):
             continue
         means = {
-            f"mean, {who}": _mean([figures[name] for name in some]) for who, some in MEANS.items()
+            f"mean, {who}": _mean([figures[name] for name in some if name in names])
+            for who, some in MEANS.items()
+            if set(some) & set(names)
         }
         rows.append({"": row, **figures, **means})
     return rows
@@ -198,7 +201,6 @@ def _mean(values: Sequence[float | None]) -> float:
 def text_of(boards: dict[str, dict[str, dict[str, Tally]]], command: str) -> str:
     """All tables as Markdown."""
     parts = [f"Made by `{command}`."]
-    own, others = list(OWN), list(OTHERS)
     for place, board in boards.items():
         parts.append(f"## {place}")
         for title, column, digits in (
@@ -206,17 +208,15 @@ def text_of(boards: dict[str, dict[str, dict[str, Tally]]], command: str) -> str
             ("PSNR of the picture in dB (first row: as the camera sees it)", "psnr", 1),
             ("SSIM", "ssim", 3),
         ):
-            rows = rows_of(board, column, own + others)
-            parts.append(f"### {title}\n\n{table(rows, dict.fromkeys(own + others + _M, digits))}")
+            names = list(next(iter(board.values())))
+            rows = rows_of(board, column, names)
+            parts.append(f"### {title}\n\n{table(rows, dict.fromkeys([*rows[0]], digits))}")
         times: list[Row] = [
             {"": row, "ms": float(np.median([t.figures()["ms"] or 0 for t in tallies.values()]))}
             for row, tallies in board.items()
         ]
         parts.append(f"### CPU time of a frame, one thread\n\n{table(times, {'ms': 1})}")
     return "\n\n".join(parts)
-
-
-_M = [f"mean, {who}" for who in MEANS]
 
 
 def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
@@ -235,6 +235,14 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--guide", type=Path, default=GUIDE, help="segmenter of its training")
     parser.add_argument("--every", type=int, default=1, help="only every so manieth test frame")
+    parser.add_argument(
+        "--weathers",
+        nargs="+",
+        choices=_ALL,
+        default=_ALL,
+        metavar="NAME",
+        help=f"only these of {', '.join(_ALL)}",
+    )
     parser.add_argument("--drive-frames", type=int, default=DRIVE_FRAMES, help="0: no drive")
     parser.add_argument("--out", type=Path, default=Path("scoreboard.md"), help="file to write")
     return parser.parse_args(given)
@@ -247,12 +255,14 @@ def main(given: list[str] | None = None) -> int:
         restore = arguments.restorer and _restorer(arguments.restorer, arguments.guide)
         rows = ways(arguments.engines, restore)
         frames = camvid_frames(data_folder(arguments.data), arguments.every)
-        names = [*OWN, *OTHERS]
+        names = arguments.weathers
         boards = {f"CamVid test, {len(frames)} frames": play(rows, frames, names)}
         if arguments.drive_frames:
             drawn = drive_frames(arguments.drive_frames)
             boards[f"The drawn drive, {len(drawn)} frames"] = play(rows, drawn, names)
         command = f"python -m training.studies.scoreboard --every {arguments.every}"
+        if len(names) < len(_ALL):
+            command += f" --weathers {' '.join(names)}"
         if arguments.restorer:
             command += f" --restorer {arguments.restorer.parent.name}/{arguments.restorer.name}"
         write_results(arguments.out, "Scoreboard", text_of(boards, command), _figures(boards))
