@@ -59,8 +59,6 @@ _RATES = (1, 2, 4, 8)
 """Dilation of the convolutions at 1/4: together they see a large drop and what is around it."""
 _SELDOM = -5.0
 """Logit of something on the glass before anything is learnt."""
-_SURE = 4
-"""Power of what is seen at which it is trusted as a source: half a drop is hardly one."""
 
 
 class RestorationHead(nn.Module):
@@ -132,12 +130,13 @@ class RestorationHead(nn.Module):
         """The picture in cells, (N, 12, H/2, W/2), with nothing before the scene."""
         with torch.autocast(planes.device.type, enabled=False):  # a picture has more digits
             cells = conv2d(planes.float(), self.cells, stride=2)
-        coarse = cells * (1 + _for_cells(gain)) + _for_cells(offset)
-        if not self.filled:
-            return coarse
-        scene = avg_pool2d(planes, 2) * (1 + gain) + offset
-        fill = pull_push(scene, (1 - occlusion) ** _SURE)
-        return coarse + occlusion * (_for_cells(fill) - coarse)
+        gain = 1 + gain
+        if self.filled:  # worked out for 3 colours: for 12 it is four times the work
+            seen = 1 - occlusion
+            known = seen * seen  # and its square: half a drop is hardly a source
+            fill = pull_push(avg_pool2d(planes, 2) * gain + offset, known * known)
+            gain, offset = gain * seen, offset * seen + fill * occlusion
+        return cells * _for_cells(gain) + _for_cells(offset)
 
 
 def _for_cells(x: Tensor) -> Tensor:
