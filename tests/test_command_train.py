@@ -1,4 +1,7 @@
-"""The command that trains: what it reads, what it passes over, and why it will not begin."""
+"""The command that trains: what it reads, what it passes over, and why it will not begin.
+
+Run before the tests of ROS, by its name: trained in their process after them, it has crashed once.
+"""
 
 from __future__ import annotations
 
