@@ -1,7 +1,4 @@
-"""The command that trains: what it reads, what it passes over, and why it will not begin.
-
-Run before the tests of ROS, by its name: trained in their process after them, it has crashed once.
-"""
+"""The command that trains: what it reads, what it passes over, and why it will not begin."""
 
 from __future__ import annotations
 

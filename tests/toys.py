@@ -30,7 +30,6 @@ TOY = Recipe(
 TOY_WEATHER = replace(TOY, name="weather", role="weather", width=8)
 
 TRAIN = ["clear", "--leave-out", "street", "kitti_semantic", "idd_lite", "--device", "cpu"]
-TRAIN += ["--threads", "1"]  # threads of torch beside those of ROS have crashed the tests
 """Command line of a training on the toy CamVid alone."""
 
 

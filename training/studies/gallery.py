@@ -22,6 +22,7 @@ from adverse_perception.frames import Condition, Frame, UInt8Array, Weather
 from adverse_perception.inference import EngineError, load_engine
 from adverse_perception.segmenters import JointSegmenter, Segmenter
 from training.datasets import DatasetError, read_image
+from training.studies.restorers import plain_parser
 from training.studies.scoreboard import drive_frames
 from training.trials import OWN, trial_of
 
@@ -68,11 +69,7 @@ def pictures(paths: Sequence[Path]) -> list[UInt8Array]:
 
 def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.studies.gallery",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = plain_parser("gallery", __doc__)
     parser.add_argument("--engine", type=Path, default=Path("engines/joint.onnx"), help="to show")
     parser.add_argument("--images", type=Path, nargs="+", help="clear pictures of one size")
     parser.add_argument("--out", type=Path, default=Path("gallery.jpg"), help="picture to write")

@@ -25,13 +25,18 @@ from training.restoration_scores import PictureScores, luma_psnr, psnr, score_pi
 from training.trials import Trial, trial_of
 
 
-def study_parser(name: str, description: str | None, every: int) -> argparse.ArgumentParser:
-    """What the command lines of all studies of trainings have in common."""
-    parser = argparse.ArgumentParser(
+def plain_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """What the command lines of all studies begin with."""
+    return argparse.ArgumentParser(
         prog=f"python -m training.studies.{name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def study_parser(name: str, description: str | None, every: int) -> argparse.ArgumentParser:
+    """What the command lines of all studies of trainings have in common."""
+    parser = plain_parser(name, description)
     parser.add_argument("runs", type=Path, help="folder of the trainings")
     parser.add_argument("--data", type=Path, help="folder that holds camvid/")
     parser.add_argument(

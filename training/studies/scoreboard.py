@@ -32,7 +32,7 @@ from training.checkpoints import GUIDE, open_guide
 from training.datasets import data_folder, open_pack
 from training.drive import Drive
 from training.restoration_scores import psnr, ssim
-from training.studies.restorers import Case, restorer
+from training.studies.restorers import Case, plain_parser, restorer
 from training.studies.tables import Row, table, write_results
 from training.trials import FOGS_M, OTHERS, OWN, Trial, trial_of
 
@@ -221,11 +221,7 @@ def text_of(boards: dict[str, dict[str, dict[str, Tally]]], command: str) -> str
 
 def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.studies.scoreboard",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = plain_parser("scoreboard", __doc__)
     parser.add_argument("--engines", type=Path, default=Path("engines"), help="folder of engines")
     parser.add_argument("--data", type=Path, help="folder that holds camvid/")
     parser.add_argument(
