@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +88,23 @@ def test_backends_agree_at_full_precision(engines_path: Path) -> None:
     vino = OpenVinoEngine(path.read_bytes(), read_metadata(path), path, precision="f32")
     other = load_engine(path).run(PICTURE)["logits"]
     np.testing.assert_allclose(vino.run(PICTURE)["logits"], other, atol=1e-5)
+
+
+LET_GO = """
+import os, signal, sys
+from adverse_perception.inference import load_engine
+
+first, second, third = (load_engine(sys.argv[1], backend=sys.argv[2]) for _ in range(3))
+del first, second, third
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_process_hears_signals_after_engines_have_gone(engines_path: Path, backend: str) -> None:
+    command = [sys.executable, "-c", LET_GO, str(engines_path / "clear.onnx"), backend]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "heard\n"), run.stderr
 
 
 def test_auto_loads_what_is_installed(engines_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -45,7 +46,7 @@ class OpenVinoEngine:
         self.metadata = metadata
         self.name = metadata.name
         self._outputs = ROLE_OUTPUTS[metadata.role]
-        self._core = openvino.Core()
+        self._core = _core()
         self._settings = self._pinned(threads, precision)
         self._requests: OrderedDict[tuple[Any, ...], openvino.InferRequest] = OrderedDict()
         self._lock = Lock()  # an infer request is one buffer: one frame at a time
@@ -104,6 +105,16 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # pinned threads starve beside other processes
         }
+
+
+@cache
+def _core() -> openvino.Core:
+    """The one core of the process, never let go.
+
+    On a CPU with AMX each core puts an alternate signal stack beneath the process, and cores that
+    go in another order than they came leave one that is unmapped: the next signal is the last.
+    """
+    return openvino.Core()
 
 
 def _tensors(ports: list[openvino.Output]) -> dict[str, tuple[str, list[int | str]]]:
