@@ -73,10 +73,8 @@ def bench_engines(asked: argparse.Namespace) -> Outcome:
     """`engines bench`: time every engine on this machine."""
     if asked.frames < 1:
         raise CommandError(f"--frames: expected 1 or more, found {asked.frames}")
-    records = [
-        shelf.bench(path, asked.backend, asked.threads, asked.frames, asked.size)
-        for path in _progress(_files(asked))
-    ]
+    rounds = _progress(range(asked.frames))
+    records = shelf.bench(_files(asked), asked.backend, asked.threads, rounds, asked.size)
     rows = [
         (Path(record["engine"]).name, record["size"], stage, *times.values())
         for record in records

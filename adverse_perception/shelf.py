@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -100,40 +101,60 @@ def check(path: Path, backend: str, threads: int) -> Inspection:
     return Inspection(path, engine.metadata)
 
 
-def bench(path: Path, backend: str, threads: int, frames: int, size: str = "") -> dict[str, Any]:
-    """Time an engine, and the labelling of its logits, on this machine.
+def bench(
+    paths: Sequence[Path], backend: str, threads: int, rounds: Iterable[object], size: str = ""
+) -> list[dict[str, Any]]:
+    """Time engines, and the labelling of their logits, on this machine.
+
+    They take turns, so that whatever else the machine does slows them all alike.
 
     Args:
-        path: engine file.
-        backend: what runs it.
+        paths: engine files.
+        backend: what runs them.
         threads: threads of one inference.
-        frames: number of timed runs, 1 or more.
-        size: `WIDTHxHEIGHT` in pixels; empty = the engine's own.
+        rounds: in each of them every engine is timed once; one or more.
+        size: `WIDTHxHEIGHT` in pixels; empty = each engine's own.
 
     Returns:
-        Record for JSON: engine, backend, size, frames, `latency_ms` by stage, machine.
+        Records for JSON: engine, backend, size, frames, `latency_ms` by stage, machine.
 
     Raises:
-        EngineError: the engine is refused or fails; or the size is none.
+        EngineError: an engine is refused or fails; or the size is none.
     """
-    engine = load_engine(path, backend=backend, threads=threads)
-    picture = _picture(engine.metadata, size)
-    stages: dict[str, Latency] = {}
-    for _ in range(_WARM_UP_FRAMES):
-        _timed_run(engine, picture)
-    for _ in range(frames):
-        for stage, duration_ms in _timed_run(engine, picture).items():
-            stages.setdefault(stage, Latency()).add(duration_ms)
-    return {
-        "engine": str(path),
-        "weights_sha256": engine.metadata.weights_sha256,
-        "backend": backend,
-        "threads": threads,
-        "size": f"{picture.shape[1]}x{picture.shape[0]}",
-        "frames": frames,
-        "latency_ms": {name: _rounded(kept.summary()) for name, kept in stages.items()},
-        "machine": machine(),
-    }
+    trials = [_Trial(path, backend, threads, size) for path in paths]
+    for _ in rounds:
+        for trial in trials:
+            trial.run()
+    return [
+        {**trial.record(), "backend": backend, "threads": threads, "machine": machine()}
+        for trial in trials
+    ]
+
+
+class _Trial:
+    """One engine, the picture it is timed with, and its times so far."""
+
+    def __init__(self, path: Path, backend: str, threads: int, size: str) -> None:
+        self._path = path
+        self._engine = load_engine(path, backend=backend, threads=threads)
+        self._picture = _picture(self._engine.metadata, size)
+        self._stages: dict[str, Latency] = {}
+        for _ in range(_WARM_UP_FRAMES):
+            _timed_run(self._engine, self._picture)
+
+    def run(self) -> None:
+        for stage, duration_ms in _timed_run(self._engine, self._picture).items():
+            self._stages.setdefault(stage, Latency()).add(duration_ms)
+
+    def record(self) -> dict[str, Any]:
+        height, width = self._picture.shape[:2]
+        return {
+            "engine": str(self._path),
+            "weights_sha256": self._engine.metadata.weights_sha256,
+            "size": f"{width}x{height}",
+            "frames": len(self._stages["infer"]),
+            "latency_ms": {name: _rounded(kept.summary()) for name, kept in self._stages.items()},
+        }
 
 
 def _timed_run(engine: Engine, picture: UInt8Array) -> dict[str, float]:
