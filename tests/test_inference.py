@@ -251,7 +251,7 @@ def test_an_input_of_another_type_is_refused(own_engines_path: Path, backend: st
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     onnx.save(model, str(path))
     described(path, weights_sha256=checksum(path))
-    with pytest.raises(EngineError, match="expected one input 'image' of uint8"):
+    with pytest.raises(EngineError, match="expected as inputs 'image' of uint8"):
         load_engine(path, backend=backend)
 
 

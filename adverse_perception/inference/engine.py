@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -16,14 +17,18 @@ ROLE_OUTPUTS: dict[str, tuple[str, ...]] = {
     "weather": ("scores",),
     "segmentation": ("logits",),
     "joint": ("logits", "restored"),
+    "correction": ("correction", "distortion"),
 }
 """Role of an engine -> names of the outputs it must have, the one that every frame needs first."""
+ROLE_MAPS: dict[str, tuple[str, ...]] = {"correction": ("warped", "evidence")}
+"""Role of an engine -> names of what it reads beside the picture: [1, C, h, w] float32."""
+NO_MAPS: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 def output_sets(role: str) -> tuple[tuple[str, ...], ...]:
-    """Sets of outputs that get a graph of their own: all of them, and the first alone."""
+    """Sets of outputs that get a graph of their own: all of them, and what every frame needs."""
     outputs = ROLE_OUTPUTS[role]
-    return tuple(dict.fromkeys((outputs, outputs[:1])))
+    return tuple(dict.fromkeys((outputs, outputs if role == "correction" else outputs[:1])))
 
 
 class Engine(Protocol):
@@ -39,17 +44,25 @@ class Engine(Protocol):
         """What diagnostics and reports call it."""
         ...
 
-    def run(self, image: UInt8Array, outputs: tuple[str, ...] = ()) -> Mapping[str, NDArray[Any]]:
+    def run(
+        self,
+        image: UInt8Array,
+        outputs: tuple[str, ...] = (),
+        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
+    ) -> Mapping[str, NDArray[Any]]:
         """Run the network on one picture.
 
         Args:
             image: (H, W, 3) uint8 RGB; H and W multiples of 8 for segmentation.
             outputs: what is wanted; empty = every output of the role. What only the others need
                 is not computed.
+            maps: what the role reads beside the picture, by name without the batch axis:
+                (C, h, w) float32.
 
         Returns:
             The wanted outputs by name without the batch axis: `logits` (K, H/4, W/4) float32,
-            `restored` (H, W, 3) uint8 RGB, or `scores` (4,) float32 in the order of `Weather`.
+            `restored` (H, W, 3) uint8 RGB, `scores` (4,) float32 in the order of `Weather`,
+            `correction` (K, h, w) float32 logits, `distortion` (1, h, w) float32, 0 to 1.
 
         Raises:
             EngineError: the runtime failed, or an output has not the shape of the picture.

@@ -25,6 +25,7 @@ ROLE_CLASSES: dict[str, tuple[str, ...]] = {
     "weather": WEATHER_NAMES,
     "segmentation": CLASS_NAMES,
     "joint": CLASS_NAMES,
+    "correction": CLASS_NAMES,
 }
 """Role of an engine -> the names of its output channels, in order."""
 
@@ -35,7 +36,7 @@ class EngineMetadata:
 
     Attributes:
         name: what diagnostics and reports call it.
-        role: "weather", "segmentation" or "joint".
+        role: "weather", "segmentation", "joint" or "correction".
         conditions: names of the weathers it was made for.
         classes: name of every output channel, in order.
         input_height: nominal picture height in pixels (exact size for the weather role).

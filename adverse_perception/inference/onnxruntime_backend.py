@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adverse_perception.frames import UInt8Array
-from adverse_perception.inference.engine import INPUT, ROLE_OUTPUTS, output_sets
+from adverse_perception.inference.engine import INPUT, NO_MAPS, ROLE_OUTPUTS, output_sets
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.metadata import EngineMetadata
 from adverse_perception.inference.pruning import pruned
@@ -50,13 +50,19 @@ class OnnxRuntimeEngine:
         for outputs in output_sets(metadata.role)[1:]:
             self._sessions[outputs] = _open(pruned(content, outputs, path), path, threads)
 
-    def run(self, image: UInt8Array, outputs: tuple[str, ...] = ()) -> Mapping[str, NDArray[Any]]:
+    def run(
+        self,
+        image: UInt8Array,
+        outputs: tuple[str, ...] = (),
+        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
+    ) -> Mapping[str, NDArray[Any]]:
         """See `Engine.run`."""
         wanted = outputs or self._outputs
         session = self._sessions.get(wanted, self._sessions[self._outputs])
-        batch = np.ascontiguousarray(image)[np.newaxis]
+        given = {INPUT: image, **maps}
+        batch = {name: np.ascontiguousarray(array)[np.newaxis] for name, array in given.items()}
         try:
-            found = session.run(wanted, {INPUT: batch})
+            found = session.run(wanted, batch)
         except Exception as error:
             raise EngineError(f"engine {self.name} failed on {image.shape}: {error}") from error
         results = {name: out[0] for name, out in zip(wanted, found, strict=True)}

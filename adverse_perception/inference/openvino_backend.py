@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adverse_perception.frames import UInt8Array
-from adverse_perception.inference.engine import INPUT, ROLE_OUTPUTS, output_sets
+from adverse_perception.inference.engine import INPUT, NO_MAPS, ROLE_MAPS, ROLE_OUTPUTS, output_sets
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.metadata import EngineMetadata
 from adverse_perception.inference.pruning import pruned
@@ -62,32 +62,41 @@ class OpenVinoEngine:
         for outputs in output_sets(metadata.role)[1:]:
             self._contents[outputs] = pruned(content, outputs, path)
         # Compiled now rather than at the first frame, for what most cameras end up at.
-        self._request(self._outputs[:1], (metadata.input_height, metadata.input_width, 3))
+        self._request(output_sets(metadata.role)[-1], _usual_shapes(model, metadata))
 
-    def run(self, image: UInt8Array, outputs: tuple[str, ...] = ()) -> Mapping[str, NDArray[Any]]:
+    def run(
+        self,
+        image: UInt8Array,
+        outputs: tuple[str, ...] = (),
+        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
+    ) -> Mapping[str, NDArray[Any]]:
         """See `Engine.run`."""
         wanted = outputs or self._outputs
+        given = {INPUT: image, **maps}
+        batch = {name: np.ascontiguousarray(array)[np.newaxis] for name, array in given.items()}
         try:
             with self._lock:
-                request = self._request(wanted, image.shape)
-                found = request.infer({INPUT: np.ascontiguousarray(image)[np.newaxis]})
+                shapes = {name: array.shape for name, array in batch.items()}
+                found = self._request(wanted, shapes).infer(batch)
                 results = {name: np.array(found[name][0]) for name in wanted}
         except Exception as error:
             raise EngineError(f"engine {self.name} failed on {image.shape}: {error}") from error
         check_results(self.name, image, results)
         return results
 
-    def _request(self, outputs: tuple[str, ...], shape: tuple[int, ...]) -> openvino.InferRequest:
+    def _request(
+        self, outputs: tuple[str, ...], shapes: Mapping[str, tuple[int, ...]]
+    ) -> openvino.InferRequest:
         """The network for some outputs and one size; compiling it takes a second.
 
         Static shapes are faster.
         """
-        key = (outputs, *shape)
+        key = (outputs, *shapes.items())
         if key not in self._requests:
             model = self._core.read_model(
                 self._contents.get(outputs, self._contents[self._outputs])
             )
-            model.reshape({INPUT: [1, *shape]})
+            model.reshape({name: list(shape) for name, shape in shapes.items()})
             compiled = self._core.compile_model(model, "CPU", self._settings)
             self._requests[key] = compiled.create_infer_request()
             if len(self._requests) > _KEPT:
@@ -105,6 +114,16 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # pinned threads starve beside other processes
         }
+
+
+def _usual_shapes(model: openvino.Model, metadata: EngineMetadata) -> dict[str, tuple[int, ...]]:
+    """Shapes of all inputs at the engine's own size, batch axis included."""
+    height, width = metadata.input_height, metadata.input_width
+    grid = -(-height // metadata.stride), -(-width // metadata.stride)
+    shapes: dict[str, tuple[int, ...]] = {INPUT: (1, height, width, 3)}
+    for name in ROLE_MAPS.get(metadata.role, ()):
+        shapes[name] = (1, model.input(name).partial_shape[1].get_length(), *grid)
+    return shapes
 
 
 @cache

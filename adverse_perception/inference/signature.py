@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from adverse_perception.frames import UInt8Array
-from adverse_perception.inference.engine import INPUT, ROLE_OUTPUTS
+from adverse_perception.inference.engine import INPUT, ROLE_MAPS, ROLE_OUTPUTS
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.metadata import EngineMetadata
 
@@ -26,11 +26,13 @@ def check_signature(
     Raises:
         EngineError: names the tensor, what was expected and what was found.
     """
+    maps = ROLE_MAPS.get(metadata.role, ())
     found = inputs.get(INPUT)
     fits = found is not None and "uint8" in found[0] and _rank_fits(found[1])
-    if not fits or len(inputs) != 1:
+    if not fits or set(inputs) != {INPUT, *maps}:
+        expected = ", ".join([f"{INPUT!r} of uint8 [1, H, W, 3]", *map(repr, maps)])
         raise EngineError(
-            f"{path}: expected one input {INPUT!r} of uint8 [1, H, W, 3], found {dict(inputs)};"
+            f"{path}: expected as inputs {expected}, found {dict(inputs)};"
             " export it again with training/export.py"
         )
     for name in ROLE_OUTPUTS[metadata.role]:

@@ -1,0 +1,172 @@
+"""From a key frame to the frames after it: optical flow, warp, and what tells where that failed.
+
+The networks see less than the camera: the working picture of the key network (`segmenters`) is
+halved, and logits lie on a grid of a quarter of it. Flow is estimated from frame to frame on the
+halved picture and composed, so that the key frame's logits are interpolated once however far they
+have come (the paper warps the warped again and again, which blurs them).
+
+Training draws its samples through this very module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from adverse_perception import kernels
+from adverse_perception.frames import Float32Array, UInt8Array
+
+EVIDENCE = ("red", "green", "blue", "wandered", "entropy", "outside")
+"""Planes of `Step.evidence`, each 0 to 1: what the warped key picture differs by in each colour,
+how far forward and backward flow have disagreed since the key frame, the entropy of the warped
+logits, and what the key frame did not see."""
+
+_FINEST = 1
+"""Finest scale of the pyramid that flow is estimated on: a quarter of the working picture, as
+large as the grid. One finer is 1.5 points of mIoU better nine frames on, for 4 times the time."""
+_FINEST_BACK = 2
+"""The same for the way back, which only has to tell where the two disagree."""
+_NEAR_PX = 2.0
+"""Disagreement, in pixels of the grid, that counts for 63 %."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is known of a frame before anything is corrected.
+
+    Attributes:
+        picture: (H/2, W/2, 3) uint8 RGB, the halved working picture.
+        warped: (K, h, w) float32, the key frame's logits where the flow puts them.
+        evidence: (E, h, w) float32, 0 to 1, the planes of `EVIDENCE`.
+    """
+
+    picture: UInt8Array
+    warped: Float32Array
+    evidence: Float32Array
+
+    @property
+    def residual(self) -> float:
+        """Mean difference of the picture from the warped key picture, 0 to 1."""
+        return float(self.evidence[:3].mean())
+
+
+def halved(working: UInt8Array) -> UInt8Array:
+    """The picture that flow and correction see, (H/2, W/2, 3) uint8 RGB, of a working picture."""
+    height, width = working.shape[0] // 2, working.shape[1] // 2
+    return np.asarray(cv2.resize(working, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+class Propagation:
+    """Remembers one key frame and how the camera has moved since."""
+
+    def __init__(self, picture: UInt8Array, logits: Float32Array) -> None:
+        """Begin at a key frame.
+
+        Args:
+            picture: (H/2, W/2, 3) uint8 RGB, `halved`.
+            logits: (K, h, w) float32, of that frame.
+        """
+        height, width = logits.shape[1:]
+        self._forth, self._back = _flow_estimator(_FINEST), _flow_estimator(_FINEST_BACK)
+        self._grid = (width, height)
+        self._grey = _grey(picture)
+        self._planes = np.concatenate([logits, _on_grid(picture, self._grid), _entropy(logits)])
+        self._flow = np.zeros((height, width, 2), np.float32)
+        self._wandered = np.zeros((1, height, width), np.float32)
+
+    @property
+    def flow(self) -> Float32Array:
+        """(h, w, 2) float32: from the last frame back to the key frame, in pixels of the grid."""
+        return self._flow
+
+    def step(self, picture: UInt8Array) -> Step:
+        """Go on to the next frame.
+
+        Args:
+            picture: (H/2, W/2, 3) uint8 RGB, of the key frame's size.
+
+        Raises:
+            ValueError: it is of another size.
+        """
+        grey = _grey(picture)
+        if grey.shape != self._grey.shape:
+            raise ValueError(
+                f"propagation: expected a picture of {self._grey.shape} as the key frame's, found"
+                f" {grey.shape}; begin anew with a key frame"
+            )
+        forth = self._estimated(self._forth, grey, self._grey)
+        back = self._estimated(self._back, self._grey, grey)
+        self._compose(forth, back)
+        self._grey = grey
+        return self._moved(picture)
+
+    def _estimated(
+        self, estimator: cv2.DenseOpticalFlow, seen: UInt8Array, before: UInt8Array
+    ) -> Float32Array:
+        """Flow from one picture to another, (h, w, 2) in pixels of the grid."""
+        flow = estimator.calc(seen, before, np.empty(0, np.float32))
+        scale = seen.shape[1] / self._grid[0]
+        small = cv2.resize(flow, self._grid, interpolation=cv2.INTER_AREA)
+        return np.asarray(small / np.float32(scale), np.float32)
+
+    def _compose(self, forth: Float32Array, back: Float32Array) -> None:
+        """Flow to the key frame: F_t(p) = f_t(p) + F_{t-1}(p + f_t(p)), and its errors likewise."""
+        before = np.concatenate([_planes(self._flow), self._wandered, _planes(back)])
+        before = kernels.warp(before, forth)
+        self._flow = np.ascontiguousarray(forth + before[:2].transpose(1, 2, 0))
+        apart = np.linalg.norm(_planes(forth) + before[3:], axis=0, keepdims=True)
+        self._wandered = np.asarray(before[2:3] + apart, np.float32)
+
+    def _moved(self, picture: UInt8Array) -> Step:
+        moved = kernels.warp(self._planes, self._flow)
+        colours, entropy = moved[-4:-1], moved[-1:]
+        evidence = np.concatenate(
+            [
+                np.abs(_on_grid(picture, self._grid) - colours),
+                1 - np.exp(-self._wandered / np.float32(_NEAR_PX)),
+                entropy,
+                _outside(self._flow),
+            ]
+        )
+        return Step(picture, moved[:-4], evidence)
+
+
+def _flow_estimator(finest: int) -> cv2.DISOpticalFlow:
+    """Dense inverse search (Kroeger et al. 2016): the best flow for a few milliseconds of CPU."""
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    estimator.setFinestScale(finest)
+    return estimator
+
+
+def _grey(picture: UInt8Array) -> UInt8Array:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _on_grid(picture: UInt8Array, grid: tuple[int, int]) -> Float32Array:
+    """(H, W, 3) uint8 to (3, h, w) float32, 0 to 1."""
+    small = cv2.resize(picture, grid, interpolation=cv2.INTER_AREA)
+    return _planes(np.asarray(small, np.float32) / 255)
+
+
+def _planes(field: Float32Array) -> Float32Array:
+    return np.ascontiguousarray(field.transpose(2, 0, 1))
+
+
+def _entropy(logits: Float32Array) -> Float32Array:
+    """Of the softmax, (1, h, w), 0 (sure) to 1 (every class is as likely)."""
+    shifted = logits - logits.max(axis=0)
+    weights = np.exp(shifted)
+    total = weights.sum(axis=0)
+    nats = np.log(total) - (weights * shifted).sum(axis=0) / total
+    return np.asarray(nats[None] / max(np.log(len(logits)), 1e-6), np.float32)
+
+
+def _outside(flow: Float32Array) -> Float32Array:
+    """1 where the flow leads out of the key frame, (1, h, w)."""
+    height, width = flow.shape[:2]
+    column = np.arange(width, dtype=np.float32) + flow[..., 0]
+    row = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
+    out = (column < 0) | (column > width - 1) | (row < 0) | (row > height - 1)
+    return out[None].astype(np.float32)
