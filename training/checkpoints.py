@@ -14,8 +14,10 @@ from torch import nn
 from adverse_perception.files import write_aside
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.guide import Guide
+from training.networks.xception import XceptionDeepLab
 from training.recipes import RECIPES, Augmentation, Recipe, Schedule, Stage
 from training.restoration_recipes import RESTORATION_RECIPES
+from training.video_recipes import VIDEO_RECIPES
 
 TO_BEGIN = frozenset({"recipe", "average", "step", "score"})
 """What another run, an evaluation or an export needs of a checkpoint."""
@@ -25,7 +27,7 @@ TO_GO_ON = TO_BEGIN | {"network", "updates", "optimiser"}
 
 GUIDE = Path(__file__).parent / "weights" / "clear.pt"
 """The segmenter that guides restoration if no other is named."""
-EVERY_RECIPE = {**RECIPES, **RESTORATION_RECIPES}
+EVERY_RECIPE = {**RECIPES, **RESTORATION_RECIPES, **VIDEO_RECIPES}
 """What can be trained, by name."""
 
 
@@ -144,7 +146,7 @@ def open_guide(path: Path) -> Guide:
         CheckpointError: the file is unfit, or of a network that does not segment.
     """
     network = open_checkpoint(path).network
-    if not isinstance(network, DeepLabV3Plus):
+    if not isinstance(network, DeepLabV3Plus | XceptionDeepLab):
         raise _unfit(path, f"a {type(network).__name__}, which does not segment")
     return Guide(network)
 

@@ -31,12 +31,13 @@ from adverse_perception.segmenters import EngineSegmenter
 from adverse_perception.weather import WeatherClassifier
 from training.checkpoints import open_checkpoint
 from training.datasets import Pack, data_folder, open_pack
-from training.methods import Method, Restoring, picture_of, planes_of
+from training.methods import Carrying, Method, Restoring, picture_of, planes_of
 from training.network_engine import NetworkEngine
 from training.recipes import NOTICEABLE, Recipe
 from training.restoration_scores import psnr
 from training.synthesis import WEATHERS, degrade
 from training.trials import TEST_SEED, trial_of
+from training.video_scores import carried_score
 
 VALIDATION_EVERY = 4
 """Consecutive frames of a video say much the same: every so manieth is looked at in training."""
@@ -107,8 +108,10 @@ def validate(recipe: Recipe, network: nn.Module, pack: Pack, method: Method) -> 
 
     Returns:
         Accuracy of a classifier and mIoU of a segmenter, 0 to 1, a joint one's in its weathers;
-        PSNR in dB of a network that only restores.
+        mIoU of carried labels, if the pack is a video; PSNR in dB of a network that only restores.
     """
+    if isinstance(method, Carrying):
+        return carried_score(recipe, network, pack, method.guide)
     if recipe.role in ("segmentation", "joint", "weather"):
         engine = NetworkEngine(recipe, network)
         if recipe.role == "weather":

@@ -26,17 +26,20 @@ from torch import nn
 from adverse_perception import __version__
 from adverse_perception.files import FileError
 from adverse_perception.inference import (
+    ROLE_MAPS,
     ROLE_OUTPUTS,
     EngineError,
     EngineMetadata,
     load_engine,
     write_metadata,
 )
+from adverse_perception.labels import CLASS_NAMES
+from adverse_perception.propagation import EVIDENCE
 from training.checkpoints import Checkpoint, open_checkpoint, save_weights
 from training.datasets import TERMS, Pack, data_folder, open_pack
 from training.evaluate import evaluate
 from training.losses import class_weights
-from training.network_engine import NetworkEngine, describe_engine, engine_module
+from training.network_engine import STRIDES, NetworkEngine, describe_engine, engine_module
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.joint import JointNet
 from training.recipes import Recipe
@@ -48,7 +51,10 @@ _SUBNORMAL = 1e-30
 _FREE = {
     "image": {1: "height", 2: "width"},
     "restored": {1: "height", 2: "width"},
-    "logits": {2: "rows", 3: "columns"},
+    **{
+        name: {2: "rows", 3: "columns"}
+        for name in ("logits", "warped", "evidence", "correction", "distortion")
+    },
 }
 """Axes without a size of their own."""
 OTHER_TERMS = "not known to this package: as its owner says"
@@ -84,18 +90,35 @@ def write_onnx(recipe: Recipe, network: nn.Module, path: Path) -> None:
     """The network as an ONNX graph whose height and width are free."""
     network = engine_module(flushed(network)).eval()
     height, width = recipe.size
-    outputs = ROLE_OUTPUTS[recipe.role]
-    free = {name: _FREE[name] for name in ("image", *outputs) if name in _FREE}
+    inputs, outputs = ("image", *ROLE_MAPS.get(recipe.role, ())), ROLE_OUTPUTS[recipe.role]
+    free = {name: _FREE[name] for name in (*inputs, *outputs) if name in _FREE}
+    maps = example_maps(recipe, (height, width), np.random.default_rng(0))
     torch.onnx.export(
         network,
-        (torch.zeros(1, height, width, 3, dtype=torch.uint8),),
+        (
+            torch.zeros(1, height, width, 3, dtype=torch.uint8),
+            *(torch.from_numpy(one)[None] for one in maps.values()),
+        ),
         str(path),
-        input_names=["image"],
+        input_names=list(inputs),
         output_names=list(outputs),
         dynamic_axes=free,
         opset_version=OPSET,
         dynamo=False,
     )
+
+
+def example_maps(
+    recipe: Recipe, size: tuple[int, int], rng: np.random.Generator
+) -> dict[str, NDArray[Any]]:
+    """What an engine of that role reads beside a picture of (height, width), drawn."""
+    stride = STRIDES.get(recipe.role, 4)
+    shape = size[0] // stride, size[1] // stride
+    channels = {"warped": len(CLASS_NAMES), "evidence": len(EVIDENCE)}
+    return {
+        name: rng.uniform(0, 1, (channels[name], *shape)).astype(np.float32)
+        for name in ROLE_MAPS.get(recipe.role, ())
+    }
 
 
 def flushed(network: nn.Module) -> nn.Module:
@@ -140,7 +163,8 @@ def compare(checkpoint: Checkpoint, path: Path) -> None:
     height, width = checkpoint.recipe.size
     for shape in ((height, width, 3), (height // 16 * 8, width // 16 * 24, 3)):
         image = rng.integers(0, 256, shape, np.uint8)
-        expected, found = torch_engine.run(image), engine.run(image)
+        maps = example_maps(checkpoint.recipe, shape[:2], rng)
+        expected, found = torch_engine.run(image, maps=maps), engine.run(image, maps=maps)
         for output, array in expected.items():
             difference = _difference(array, found[output])
             if difference > TOLERANCE:
@@ -162,6 +186,8 @@ def _difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
 def measure(checkpoint: Checkpoint, pack: Pack) -> dict[str, float]:
     """MIoU of a segmentation network in every weather, or accuracy of the classifier."""
     engine = NetworkEngine(checkpoint.recipe, checkpoint.network)
+    if checkpoint.recipe.role == "correction":  # by itself it labels nothing: studies.propagation
+        return {}
     if checkpoint.recipe.role == "weather":
         return {"accuracy": round(float(evaluate(engine, pack)["accuracy"]), 4)}
     weathers = {"clear": None, "rain": "rain", "fog": "fog", "night": "night"}

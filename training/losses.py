@@ -31,7 +31,11 @@ def class_weights(power: float) -> Tensor:
 
 
 def grouped_cross_entropy(
-    logits: Tensor, labels: Tensor, groups: Tensor, weights: Tensor
+    logits: Tensor,
+    labels: Tensor,
+    groups: Tensor,
+    weights: Tensor,
+    share: Tensor | None = None,
 ) -> Tensor:
     """Cross-entropy where a label may mean any of several classes.
 
@@ -40,13 +44,17 @@ def grouped_cross_entropy(
     the cost: the logits are coarser still.
 
     Shape: logits (N, K, h, w) float; labels (N, H, W) int64, 255 = ignore; groups (N, K, K)
-        float, row r of a sample is 1 at the classes that its label r may mean; weights (K,).
+        float, row r of a sample is 1 at the classes that its label r may mean; weights (K,);
+        share (N, 1, h', w'), how much each pixel counts, 0 to 1; all of them where it is None.
     """
     labels = labels[:, ::2, ::2]
     with torch.autocast(logits.device.type, enabled=False):  # bfloat16 knows 0.996 and 1, no more
         # So small a floor that hopeless pixels still have a gradient.
         log_chance = _chance(logits, labels, groups).clamp_min(1e-30).log()
         weighted = log_chance * _weight_of_row(groups, weights)[:, :, None, None]
+        if share is not None:
+            size = labels.shape[1:]
+            weighted = weighted * interpolate(share.float(), size=size, mode="bilinear")
     known = labels != UNLABELLED
     total = nll_loss(weighted, labels, ignore_index=UNLABELLED, reduction="sum")
     return total / known.sum().clamp_min(1)

@@ -11,17 +11,23 @@ from numpy.typing import NDArray
 from torch import nn
 
 from adverse_perception.frames import UInt8Array, Weather
-from adverse_perception.inference import ROLE_OUTPUTS, EngineMetadata
+from adverse_perception.inference import NO_MAPS, ROLE_MAPS, ROLE_OUTPUTS, EngineMetadata
 from adverse_perception.labels import CLASS_NAMES
 from training.checkpoints import CheckpointError
+from training.networks.correction import CorrectionOutputs, LightCorrection
 from training.networks.joint import JointNet, JointOutputs
 from training.recipes import Recipe
 
 CLASSES_OF_ROLE = {
     "segmentation": CLASS_NAMES,
     "joint": CLASS_NAMES,
+    "correction": CLASS_NAMES,
     "weather": tuple(weather.value for weather in Weather),
 }
+
+
+STRIDES = {"weather": 1, "correction": 2}
+"""Pixels of an engine's picture for one of its answer, where it is not 4."""
 
 
 class NetworkEngine:
@@ -34,18 +40,26 @@ class NetworkEngine:
         self._device = next(network.parameters()).device
 
     @torch.no_grad()
-    def run(self, image: UInt8Array, outputs: tuple[str, ...] = ()) -> Mapping[str, NDArray[Any]]:
+    def run(
+        self,
+        image: UInt8Array,
+        outputs: tuple[str, ...] = (),
+        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
+    ) -> Mapping[str, NDArray[Any]]:
         """See `Engine.run`; everything is computed, whatever is wanted."""
-        batch = torch.from_numpy(np.ascontiguousarray(image))[None].to(self._device)
-        given = self._network(batch)
+        arrays = (image, *(maps[name] for name in ROLE_MAPS.get(self.metadata.role, ())))
+        batch = [torch.from_numpy(np.ascontiguousarray(one))[None] for one in arrays]
+        given = self._network(*(one.to(self._device) for one in batch))
         tensors = given if isinstance(given, tuple) else (given,)
-        arrays = [tensor[0].cpu().numpy() for tensor in tensors]
-        return dict(zip(ROLE_OUTPUTS[self.metadata.role], arrays, strict=True))
+        found = [tensor[0].cpu().numpy() for tensor in tensors]
+        return dict(zip(ROLE_OUTPUTS[self.metadata.role], found, strict=True))
 
 
 def engine_module(network: nn.Module) -> nn.Module:
     """What of a network becomes an engine: the outputs of its role, as the vehicle wants them."""
-    return JointOutputs(network) if isinstance(network, JointNet) else network
+    if isinstance(network, JointNet):
+        return JointOutputs(network)
+    return CorrectionOutputs(network) if isinstance(network, LightCorrection) else network
 
 
 def describe_engine(recipe: Recipe) -> EngineMetadata:
@@ -66,5 +80,5 @@ def describe_engine(recipe: Recipe) -> EngineMetadata:
         classes=CLASSES_OF_ROLE[recipe.role],
         input_height=recipe.size[0],
         input_width=recipe.size[1],
-        stride=1 if recipe.role == "weather" else 4,
+        stride=STRIDES.get(recipe.role, 4),
     )

@@ -11,11 +11,14 @@ from torch import nn
 
 from adverse_perception.frames import Weather
 from adverse_perception.labels import CLASS_NAMES
+from adverse_perception.propagation import EVIDENCE
 from training.networks.classifier import WeatherNet
-from training.networks.deeplab import DeepLabV3Plus
+from training.networks.correction import LightCorrection
+from training.networks.davss import DistortionAware
 from training.networks.joint import JointNet
 from training.networks.srnet import srnet
 from training.networks.srrn import durn_r, srrn
+from training.networks.xception import segmenter
 
 LABELLED = {"camvid": 0.42, "idd_lite": 0.28, "kitti_semantic": 0.15, "street": 0.15}
 """Packs and the share of the samples drawn from each; `street` is the renderer's."""
@@ -107,7 +110,8 @@ class Recipe:
         size: (height, width) of the pictures it is trained and exported for.
         crop: (height, width) of a training sample.
         losses: weights of the method's losses.
-        options: for ablations, parts of the joint network to leave out, or SR-Net's map.
+        options: for ablations, parts of the joint network to leave out, SR-Net's map, or DMNet
+            `calibrated`.
     """
 
     name: str
@@ -128,7 +132,12 @@ class Recipe:
     @property
     def restores(self) -> bool:
         """It learns from clean pictures too."""
-        return self.role not in ("segmentation", "weather")
+        return self.role in ("joint", "srnet", "srrn", "durn_r")
+
+    @property
+    def watches(self) -> bool:
+        """It learns from clips, not from single pictures."""
+        return self.role in ("correction", "davss")
 
     def network(self) -> nn.Module:
         """A fresh network of this recipe."""
@@ -137,10 +146,12 @@ class Recipe:
 
 NETWORKS: dict[str, Callable[[Recipe], nn.Module]] = {
     "weather": lambda recipe: WeatherNet(len(Weather), recipe.width),
-    "segmentation": lambda recipe: DeepLabV3Plus(recipe.backbone, len(CLASS_NAMES), recipe.width),
+    "correction": lambda recipe: LightCorrection(len(CLASS_NAMES), len(EVIDENCE), recipe.width),
+    "segmentation": lambda recipe: segmenter(recipe.backbone, len(CLASS_NAMES), recipe.width),
     "joint": lambda recipe: JointNet(
         recipe.backbone, len(CLASS_NAMES), recipe.width, **recipe.options
     ),
+    "davss": lambda recipe: DistortionAware(len(CLASS_NAMES), recipe.width, **recipe.options),
     "srnet": lambda recipe: srnet(len(CLASS_NAMES), recipe.width),
     "srrn": lambda recipe: srrn(recipe.width),
     "durn_r": lambda recipe: durn_r(recipe.width),

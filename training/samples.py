@@ -16,7 +16,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from adverse_perception.frames import Float32Array, UInt8Array, Weather
+from training.clip_samples import clip_stream
+from training.clips import open_clips
 from training.datasets import read_image
+from training.networks.guide import Guide
 from training.recipes import Augmentation, Recipe
 from training.sources import REAL_WEATHER, Drawn, Source, open_real_weather, open_sources
 from training.synthesis import (
@@ -54,13 +57,25 @@ def open_stream(
     leave_out: Sequence[str] = (),
     with_val: Sequence[str] = (),
     *,
+    guide: Guide | None = None,
     skip_broken: bool = False,
 ) -> Stream:
     """What a recipe trains on; broken pictures are an error, or skipped with a warning each.
 
+    Args:
+        recipe: what is trained.
+        data: the folder of all data sets.
+        leave_out: data sets not to learn from.
+        with_val: data sets whose validation split is learnt from too.
+        guide: the key network of a recipe that corrects.
+        skip_broken: go on without pictures that cannot be read.
+
     Raises:
         DatasetError: a pack is missing or laid out otherwise, or nothing is left to train on.
     """
+    if recipe.watches:
+        clips = open_clips(recipe, data, leave_out, with_val, skip_broken=skip_broken)
+        return Stream(clip_stream(recipe, clips, guide), tuple(clips))
     sources = open_sources(recipe, data, leave_out, with_val, skip_broken=skip_broken)
     if recipe.role != "weather":
         stream = RestorationStream if recipe.restores else LabelledStream

@@ -101,22 +101,38 @@ def open_sources(
 
     Of the packs in `with_val`, the validation split is learnt from too.
     """
+    names = kept_names(recipe, leave_out)
+    packs = open_packs(recipe, names, data, with_val, skip_broken=skip_broken)
+    return {name: Source(pack, paired=recipe.restores) for name, pack in packs.items()}
+
+
+def kept_names(recipe: Recipe, leave_out: Sequence[str]) -> list[str]:
+    """Names of the recipe's data sets but those left out; raises `DatasetError` if all are."""
     names = [name for name in recipe.data if name not in leave_out]
     if not names:
         raise DatasetError(
             f"recipe {recipe.name}: expected data to train on, found that everything is left out; "
             f"leave out less of {', '.join(recipe.data)}"
         )
+    return names
+
+
+def open_packs(
+    recipe: Recipe,
+    names: Sequence[str],
+    data: Path,
+    with_val: Sequence[str] = (),
+    *,
+    skip_broken: bool = False,
+) -> dict[str, Labelled]:
+    """Packs by name, with what of them a recipe can use; see `open_sources`."""
     folders = {name: drawn_pack() if name == "street" else data / name for name in names}
     packs = {name: _opened(name, folder, "train") for name, folder in folders.items()}
     for name in sorted(set(with_val) & set(packs)):
         pairs = (*packs[name].pairs, *_opened(name, folders[name], "val").pairs)
         packs[name] = replace(packs[name], pairs=pairs)
     packs = {name: _fit_for(recipe, name, pack) for name, pack in packs.items()}
-    return {
-        name: Source(SkippingPack(pack) if skip_broken else pack, paired=recipe.restores)
-        for name, pack in packs.items()
-    }
+    return {name: SkippingPack(pack) if skip_broken else pack for name, pack in packs.items()}
 
 
 def _fit_for(recipe: Recipe, name: str, pack: Pack) -> Pack:

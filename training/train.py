@@ -120,11 +120,12 @@ def _advance(bar: tqdm[NoReturn], run: Run, loss: float) -> None:
 
 def record(run: Run, loss: float, batch: dict[str, Tensor]) -> None:
     """Curves and the pictures of the last batch, for TensorBoard."""
+    pictures = next(values for values in batch.values() if values.dtype == torch.uint8)
     with SummaryWriter(str(run.folder / "tensorboard")) as writer:
         writer.add_scalar("loss", loss, run.step)
         writer.add_scalar("validation", run.score, run.step)
         writer.add_scalar("rate", learning_rate(run.recipe.schedule, run.step), run.step)
-        writer.add_images("samples", batch["image"][:8], run.step, dataformats="NHWC")
+        writer.add_images("samples", pictures[:8], run.step, dataformats="NHWC")
 
 
 def this_process(wished: str | None) -> Process:
@@ -153,16 +154,17 @@ def train_as_told(arguments: argparse.Namespace, process: Process) -> None:
     """Open what the command line names, then train; an interrupted run keeps what it has."""
     recipe = recipe_of(arguments)
     data = data_folder(arguments.data)
+    guide = open_guide(arguments.guide) if recipe.restores or recipe.watches else None
     stream = open_stream(
         recipe,
         data,
         arguments.leave_out,
         arguments.with_val,
+        guide=guide,
         skip_broken=arguments.skip_broken,
     )
     validation = open_pack(data / "camvid", "val")
     folder = arguments.out or Path("runs") / recipe.name
-    guide = open_guide(arguments.guide) if recipe.restores else None
     run = Run(
         recipe, folder, process, compiled=arguments.compile, bfloat16=arguments.bf16, guide=guide
     )

@@ -91,6 +91,13 @@ def zoom(shape: tuple[int, ...], geometry: Geometry, size: tuple[int, int]) -> f
     return _fill(shape, geometry, size) * shape[1] / size[1]
 
 
+def affine(
+    geometry: Geometry, shape: tuple[int, ...], size: tuple[int, int]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """(2, 3): where a pixel (x, y) of a picture of that shape lies in its crop."""
+    return _affine(geometry, _fill(shape, geometry, size), (shape[0], shape[1]), size)
+
+
 def _fill(shape: tuple[int, ...], geometry: Geometry, size: tuple[int, int]) -> float:
     """Pixels of the crop for one of the source."""
     return max(size[0] / shape[0], size[1] / shape[1]) * geometry.scale

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adverse_perception.frames import UInt8Array
+from training.networks.guide import Guide
 
 Batch = Mapping[str, Tensor]
 """Samples as `training.samples` makes them, stacked."""
@@ -30,6 +31,13 @@ class Restoring(Method, Protocol):
     def restore(self, network: nn.Module, image: Tensor) -> Tensor:
         """(N, 3, H, W) float RGB, 0 to 1, in and out, at any size."""
         ...
+
+
+@runtime_checkable
+class Carrying(Method, Protocol):
+    """A method whose networks carry on what a key network has said."""
+
+    guide: Guide
 
 
 def planes(pictures: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from training.networks.deeplab import DeepLabV3Plus, Features
+from training.networks.xception import XceptionDeepLab
 
 
 class Guide(nn.Module):
@@ -18,7 +19,7 @@ class Guide(nn.Module):
         segmenter: trained on clean pictures.
     """
 
-    def __init__(self, segmenter: DeepLabV3Plus) -> None:
+    def __init__(self, segmenter: DeepLabV3Plus | XceptionDeepLab) -> None:
         super().__init__()
         self.segmenter = segmenter.eval().requires_grad_(False)
 
