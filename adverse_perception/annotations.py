@@ -32,14 +32,14 @@ def label_info() -> Any | None:
 def condition_json(
     segmentation: Segmentation, durations_ms: Mapping[str, float], header: Any
 ) -> str:
-    """What the road looks like as JSON: weather, every score, and which frame says so.
+    """What the road looks like as JSON: weather, every score, how, and which frame says so.
 
     Args:
         segmentation: what was said about the frame.
         durations_ms: how long each stage took; `latency` is from the stamp to the labels.
         header: std_msgs/Header of the picture.
     """
-    condition = segmentation.condition
+    condition, distortion = segmentation.condition, segmentation.distortion
     return json.dumps(
         {
             "stamp": {"sec": header.stamp.sec, "nanosec": header.stamp.nanosec},
@@ -48,6 +48,8 @@ def condition_json(
             "forced": condition.forced,
             "scores": {w.value: round(float(score), 4) for w, score in condition.scores.items()},
             "engine": segmentation.engine,
+            "keyframe": segmentation.keyframe,
+            "distortion": None if distortion is None else round(distortion, 4),
             "timing_ms": {stage: round(value, 3) for stage, value in durations_ms.items()},
         }
     )

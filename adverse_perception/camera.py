@@ -119,13 +119,14 @@ class Camera:
         return Labelled(frame, segmentation, durations_ms)
 
     def _process(self, frame: Frame) -> Segmentation:
-        """Label a frame; an engine that failed and was stood in for is reported."""
+        """Label a frame; what failed and was stood in for is reported."""
         before = self.pipeline.errors
         segmentation = self.pipeline.process(frame)
         for engine, failure in self.pipeline.errors.items():
             if failure != before.get(engine):
                 reason = f"engine {engine} failed on {failure.count} frame(s): {failure.message}"
-                self._note(Trouble.RESCUED, reason)
+                between = engine in segmentation.failures
+                self._note(Trouble.UNCORRECTED if between else Trouble.RESCUED, reason)
         return segmentation
 
     def _comes_late(self, message: Any, late_s: float) -> bool:

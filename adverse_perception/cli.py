@@ -30,6 +30,7 @@ _PIPELINE_OPTIONS = {
     "--engines": "engines_folder",
     "--backend": "backend",
     "--threads": "threads",
+    "--keyframe-interval": "keyframe_interval",
 }
 """Option -> the knob of `PipelineConfig` it sets."""
 

@@ -12,7 +12,7 @@ from adverse_perception.frames import Weather
 
 AUTO = "auto"
 """Value of `condition` that leaves the route to the weather classifier."""
-
+_WEATHERS = tuple(weather.value for weather in Weather)
 
 _TOPIC_NAME = re.compile(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
@@ -37,7 +37,7 @@ def knob(
         description: one line for the user, with the unit.
         low: smallest allowed number, inclusive.
         high: largest allowed number, inclusive.
-        choices: the allowed words; empty = any.
+        choices: the allowed words, of a list those of its entries; empty = any.
         live: it may be changed while the node runs.
     """
     metadata = {
@@ -68,7 +68,7 @@ class PipelineConfig:
     condition: str = knob(
         AUTO,
         "weather whose route every frame takes; auto = the classifier decides",
-        choices=(AUTO, *(weather.value for weather in Weather)),
+        choices=(AUTO, *_WEATHERS),
         live=True,
     )
     classifier_interval: int = knob(
@@ -86,6 +86,26 @@ class PipelineConfig:
     )
     hold_s: float = knob(
         0.5, "shortest time between two changes of route, seconds", low=0.0, high=60.0, live=True
+    )
+    keyframe_interval: int = knob(
+        5, "every n-th frame at least goes through the whole network", low=1, high=1000, live=True
+    )
+    distortion_limit: float = knob(
+        1.0,
+        "mean distortion above which a frame is done again as a key frame; 1 = never",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    keyframe_gap_s: float = knob(
+        0.5, "a longer pause in the stamps makes a key frame, seconds", low=0.0, high=60.0,
+        live=True,
+    )  # fmt: skip
+    propagated: tuple[str, ...] = knob(
+        (Weather.CLEAR.value,),
+        "weathers whose routes carry key frames on, where the correction engine knows them",
+        choices=_WEATHERS,
+        live=True,
     )
 
     def __post_init__(self) -> None:
@@ -182,7 +202,8 @@ def checked(declared: Field[Any], value: Any) -> Any:
 
 def _allowed(limits: Mapping[str, Any], value: Any) -> bool:
     if limits["choices"]:
-        return value in limits["choices"]
+        words = value if isinstance(value, tuple) else (value,)
+        return all(word in limits["choices"] for word in words)
     # written so that nan, which compares false with everything, is refused
     above = limits["low"] is None or value >= limits["low"]
     below = limits["high"] is None or value <= limits["high"]
@@ -193,7 +214,8 @@ def wanted(declared: Field[Any]) -> str:
     """What a knob takes, in words."""
     limits = declared.metadata
     if limits["choices"]:
-        return "one of " + ", ".join(limits["choices"])
+        number = "some" if isinstance(declared.default, tuple) else "one"
+        return f"{number} of {', '.join(limits['choices'])}"
     kind = type(declared.default).__name__
     if limits["low"] is None and limits["high"] is None:
         return kind

@@ -18,6 +18,9 @@ from adverse_perception.inference import Engine
 WINDOW_S = 5.0
 """Rates, latencies and complaints speak of this much of the past."""
 
+LATENCY = "latency"
+"""The stage that is all of them: from the picture's stamp to the publication of its labels."""
+
 _ENOUGH_STAMPS = 10
 _TOLERATED_LOSS = 0.1
 _TOLERATED_LOST = 2
@@ -44,16 +47,28 @@ class Trouble(str, Enum):
     RESCUED = "rescued"
     NEW_DRIVE = "new_drive"
     SILENT = "silent"
+    UNCORRECTED = "uncorrected"
 
 
 DROPS = tuple(Trouble)[:5]
 _SAID = {
     Trouble.FAILED: (Level.ERROR, "labelling fails"),
     Trouble.RESCUED: (Level.WARN, "the clear-weather engine stands in"),
+    Trouble.UNCORRECTED: (Level.WARN, "key frames stand in for the frames between"),
     Trouble.UNUSABLE: (Level.WARN, "unusable pictures"),
     Trouble.OUT_OF_ORDER: (Level.WARN, "pictures come out of order"),
 }
 """How the troubles are told of which the reason says all."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What is kept of a labelled frame for a while; durations by stage in milliseconds."""
+
+    when_s: float
+    durations_ms: Mapping[str, float]
+    keyframe: bool
+    distortion: float | None
 
 
 @dataclass(frozen=True)
@@ -91,7 +106,7 @@ class CameraHealth:
         self.camera = camera
         self._lock = threading.Lock()
         self._arrivals: deque[tuple[float, int]] = deque(maxlen=4096)
-        self._labelled: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=4096)
+        self._labelled: deque[Passed] = deque(maxlen=4096)
         self._recent: deque[tuple[float, Trouble]] = deque(maxlen=4096)
         self._troubles: Counter[Trouble] = Counter()
         self._reasons: dict[Trouble, str] = {}
@@ -122,11 +137,13 @@ class CameraHealth:
     def labelled(
         self, segmentation: Segmentation, durations_ms: Mapping[str, float], now_s: float
     ) -> None:
-        """A frame's labels were published; durations by stage, `latency` from stamp to here."""
+        """A frame's labels were published; durations by stage, `LATENCY` from stamp to here."""
         with self._lock:
             self._published += 1
             self._segmentation = segmentation
-            self._labelled.append((now_s, durations_ms))
+            self._labelled.append(
+                Passed(now_s, durations_ms, segmentation.keyframe, segmentation.distortion)
+            )
 
     def status(self, now_s: float, around: Surroundings) -> Status:
         """Sum up the last seconds; to be called about once a second."""
@@ -139,9 +156,11 @@ class CameraHealth:
         return Status(self.camera, level, "; ".join(said.values()) or "labelling", values, said)
 
     def _forget_before(self, then_s: float) -> None:
-        for remembered in (self._arrivals, self._labelled, self._recent):
+        for remembered in (self._arrivals, self._recent):
             while remembered and remembered[0][0] < then_s:
                 remembered.popleft()
+        while self._labelled and self._labelled[0].when_s < then_s:
+            self._labelled.popleft()
 
     def _findings(
         self, now_s: float, around: Surroundings
@@ -178,7 +197,7 @@ class CameraHealth:
         yield "received", str(self._received)
         yield "labelled", str(self._published)
         yield "received_hz", _number(rate_hz([when for when, _ in self._arrivals]))
-        yield "labelled_hz", _number(rate_hz([when for when, _ in self._labelled]))
+        yield "labelled_hz", _number(rate_hz([passed.when_s for passed in self._labelled]))
         yield "camera_hz", _number(1e9 / period_ns(stamps)) if period_ns(stamps) else "unknown"
         for cause in DROPS:
             yield f"dropped_{cause.value}", str(self._troubles[cause])
@@ -190,16 +209,25 @@ class CameraHealth:
             for weather, score in condition.scores.items():
                 yield f"score_{weather.value}", _number(score)
             yield "engine", self._segmentation.engine
-        yield from self._percentiles()
+        if self._labelled:
+            yield "keyframes", _number(float(np.mean([one.keyframe for one in self._labelled])))
+        estimated = [one.distortion for one in self._labelled if one.distortion is not None]
+        if estimated:
+            yield "distortion", f"{float(np.mean(estimated)):.3f}"
+        yield from self._latencies()
 
-    def _percentiles(self) -> Iterator[tuple[str, str]]:
+    def _latencies(self) -> Iterator[tuple[str, str]]:
         stages: dict[str, list[float]] = {}
-        for _, durations in self._labelled:
-            for stage, duration in durations.items():
+        for passed in self._labelled:
+            for stage, duration in passed.durations_ms.items():
                 stages.setdefault(stage, []).append(duration)
+                if passed.keyframe and stage == LATENCY:  # the longest there is, by itself
+                    stages.setdefault(f"{LATENCY}_keyframe", []).append(duration)
         for stage, kept in stages.items():
             for percent, value in zip((50, 95), np.percentile(kept, (50, 95)), strict=True):
                 yield f"{stage}_p{percent}_ms", _number(float(value))
+        if LATENCY in stages:
+            yield f"{LATENCY}_mean_ms", _number(float(np.mean(stages[LATENCY])))
 
 
 def node_status(phase: str, failure: str, routes: Mapping[Weather, Engine]) -> Status:

@@ -66,6 +66,10 @@ class Segmentation:
         restored: (H, W, 3) uint8 RGB without the weather, as large as the frame; None where the
             route does not restore or the frame does not ask for it.
         timing_ms: duration of each stage by name (`classify`, `infer`, `label`, ...).
+        keyframe: the whole network ran; False where an earlier frame's logits were carried on.
+        distortion: mean share of the picture that carrying them on got wrong, 0 to 1, as the
+            correction engine estimates it; None where it was not asked.
+        failures: what failed on this frame and was stood in for -> what it said.
     """
 
     labels: UInt8Array
@@ -74,3 +78,6 @@ class Segmentation:
     engine: str
     restored: UInt8Array | None = None
     timing_ms: Mapping[str, float] = field(default_factory=dict)
+    keyframe: bool = True
+    distortion: float | None = None
+    failures: Mapping[str, str] = field(default_factory=dict)

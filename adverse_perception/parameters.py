@@ -15,7 +15,7 @@ _NOT_OURS = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 
 def constraints(knob: Field[Any]) -> str:
     """What a knob takes beyond its range, and when, for the parameter's descriptor."""
-    choices = f"one of {', '.join(knob.metadata['choices'])}" if knob.metadata["choices"] else ""
+    choices = wanted(knob) if knob.metadata["choices"] else ""
     fixed = "" if knob.metadata["live"] else "fixed while the node is configured"
     return "; ".join(word for word in (choices, fixed) if word)
 

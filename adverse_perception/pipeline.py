@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -15,14 +15,9 @@ from adverse_perception.inference import (
     engine_files,
     load_engine,
 )
-from adverse_perception.segmenters import EngineSegmenter, JointSegmenter, Segmenter
+from adverse_perception.keyframes import KeyframeSegmenter
+from adverse_perception.segmenters import SEGMENTERS, Segmenter
 from adverse_perception.weather import WeatherClassifier, certain
-
-_SEGMENTERS: dict[str, Callable[[Engine], Segmenter]] = {
-    "segmentation": EngineSegmenter,
-    "joint": JointSegmenter,
-}
-"""Role of an engine -> the route it makes; engines of other roles are left alone."""
 
 
 class PipelineError(RuntimeError):
@@ -71,6 +66,8 @@ class Pipeline:
         condition = self._recognise(frame)
         classified_ms = (perf_counter() - started) * 1e3
         segmentation = self._segment(frame, condition)
+        for name, message in segmentation.failures.items():
+            self._note(name, message, frame)
         timing = {"classify": classified_ms, **segmentation.timing_ms}
         return replace(segmentation, timing_ms=timing)
 
@@ -82,12 +79,14 @@ class Pipeline:
     def reconfigure(self, config: PipelineConfig) -> None:
         """Take over the settings that may change while driving."""
         self._classifier.settings = config
+        for segmenter in self._segmenters.values():
+            segmenter.reconfigure(config)
 
     def _recognise(self, frame: Frame) -> Condition:
         try:
             return self._classifier.observe(frame)
         except Exception as error:  # whatever a runtime throws: the car drives on
-            self._note("weather", error, frame)
+            self._note("weather", _told(error), frame)
             return certain(Weather.CLEAR)
 
     def _segment(self, frame: Frame, condition: Condition) -> Segmentation:
@@ -95,7 +94,7 @@ class Pipeline:
         try:
             return self._activated(chosen).segment(frame, condition)
         except Exception as error:  # as above; the clear route takes over
-            self._note(chosen.name, error, frame)
+            self._note(chosen.name, _told(error), frame)
             return self._rescue(chosen, frame, condition, error)
 
     def _rescue(
@@ -107,7 +106,7 @@ class Pipeline:
         try:
             return self._activated(clear).segment(frame, condition)
         except Exception as second:
-            self._note(clear.name, second, frame)
+            self._note(clear.name, _told(second), frame)
             raise PipelineError(
                 f"engines {failed.name} and {clear.name} both failed: {error}; {second}"
             ) from second
@@ -118,10 +117,14 @@ class Pipeline:
             self._active = segmenter
         return segmenter
 
-    def _note(self, name: str, error: Exception, frame: Frame) -> None:
+    def _note(self, name: str, message: str, frame: Frame) -> None:
         before = self._errors.get(name)
         count = before.count + 1 if before else 1
-        self._errors[name] = Failure(count, f"{type(error).__name__}: {error}", frame.stamp_ns)
+        self._errors[name] = Failure(count, message, frame.stamp_ns)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,12 @@ class Engines:
     Attributes:
         weather: the classifier's engine; None = always clear.
         routes: the engine of every weather.
+        correction: what corrects the frames between key frames; None = every frame is a key frame.
     """
 
     weather: Engine | None
     routes: Mapping[Weather, Engine]
+    correction: Engine | None = None
 
     @classmethod
     def load(cls, config: PipelineConfig) -> Engines:
@@ -149,22 +154,28 @@ class Engines:
         ]
         kernels.warm_up()
         where = str(files[0].parent)
-        weather = next((one for one in loaded if one.metadata.role == "weather"), None)
+        weather, correction = (_first(role, loaded) for role in ("weather", "correction"))
         if weather is None and config.condition == AUTO:
             raise EngineError(
                 f"{where}: expected an engine of role 'weather', found none;"
                 " export it, or set condition to one weather"
             )
-        return cls(weather, {one: _most_special(one, loaded, where) for one in Weather})
+        routes = {one: _most_special(one, loaded, where) for one in Weather}
+        return cls(weather, routes, correction)
 
     def pipeline(self, config: PipelineConfig) -> Pipeline:
         """A fresh pipeline, for one camera."""
         segmenters: dict[int, Segmenter] = {}
         for engine in self.routes.values():  # weathers of one engine share one route
             if id(engine) not in segmenters:
-                segmenters[id(engine)] = _SEGMENTERS[engine.metadata.role](engine)
+                segmenters[id(engine)] = self._segmenter(engine, config)
         routes = {weather: segmenters[id(engine)] for weather, engine in self.routes.items()}
         return Pipeline(WeatherClassifier(self.weather, config), routes)
+
+    def _segmenter(self, engine: Engine, config: PipelineConfig) -> Segmenter:
+        if self.correction is None or self.correction.metadata.classes != engine.metadata.classes:
+            return SEGMENTERS[engine.metadata.role](engine)
+        return KeyframeSegmenter(engine, self.correction, config)
 
 
 def open_pipeline(config: PipelineConfig | None = None) -> Pipeline:
@@ -177,12 +188,16 @@ def open_pipeline(config: PipelineConfig | None = None) -> Pipeline:
     return Engines.load(config).pipeline(config)
 
 
+def _first(role: str, engines: list[Engine]) -> Engine | None:
+    return next((engine for engine in engines if engine.metadata.role == role), None)
+
+
 def _most_special(weather: Weather, engines: list[Engine], where: str) -> Engine:
     """The engine of fewest conditions among those that know the weather."""
     able = [
         engine
         for engine in engines
-        if engine.metadata.role in _SEGMENTERS and weather.value in engine.metadata.conditions
+        if engine.metadata.role in SEGMENTERS and weather.value in engine.metadata.conditions
     ]
     if not able:
         raise EngineError(

@@ -10,6 +10,8 @@ Training draws its samples through this very module.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -28,8 +30,13 @@ _FINEST = 1
 large as the grid. One finer is 1.5 points of mIoU better nine frames on, for 4 times the time."""
 _FINEST_BACK = 2
 """The same for the way back, which only has to tell where the two disagree."""
+_PATCH_PX = 8
+"""Side of the patches that the estimator looks for."""
 _NEAR_PX = 2.0
 """Disagreement, in pixels of the grid, that counts for 63 %."""
+
+Estimator = Callable[[UInt8Array, UInt8Array], Float32Array]
+"""From two grey pictures (H, W) to where each pixel of the first lies in the second, (H, W, 2)."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,9 @@ class Propagation:
             logits: (K, h, w) float32, of that frame.
         """
         height, width = logits.shape[1:]
-        self._forth, self._back = _flow_estimator(_FINEST), _flow_estimator(_FINEST_BACK)
+        size = picture.shape[0], picture.shape[1]
+        self._forth = _flow_estimator(*size, _FINEST)
+        self._back = _flow_estimator(*size, _FINEST_BACK)
         self._grid = (width, height)
         self._grey = _grey(picture)
         self._planes = np.concatenate([logits, _on_grid(picture, self._grid), _entropy(logits)])
@@ -103,16 +112,16 @@ class Propagation:
         return self._moved(picture)
 
     def _estimated(
-        self, estimator: cv2.DenseOpticalFlow, seen: UInt8Array, before: UInt8Array
+        self, estimator: Estimator, seen: UInt8Array, before: UInt8Array
     ) -> Float32Array:
         """Flow from one picture to another, (h, w, 2) in pixels of the grid."""
-        flow = estimator.calc(seen, before, np.empty(0, np.float32))
+        flow = estimator(seen, before)
         scale = seen.shape[1] / self._grid[0]
         small = cv2.resize(flow, self._grid, interpolation=cv2.INTER_AREA)
         return np.asarray(small / np.float32(scale), np.float32)
 
     def _compose(self, forth: Float32Array, back: Float32Array) -> None:
-        """Flow to the key frame: F_t(p) = f_t(p) + F_{t-1}(p + f_t(p)), and its errors likewise."""
+        """Flow to the key frame: F_t(p) = f_t(p) + F_{t-1}(p + f_t(p)); its errors add up."""
         before = np.concatenate([_planes(self._flow), self._wandered, _planes(back)])
         before = kernels.warp(before, forth)
         self._flow = np.ascontiguousarray(forth + before[:2].transpose(1, 2, 0))
@@ -130,14 +139,37 @@ class Propagation:
                 _outside(self._flow),
             ]
         )
-        return Step(picture, moved[:-4], evidence)
+        # interpolation rounds past the ends now and then; what is not a number stays so
+        return Step(picture, moved[:-4], np.clip(evidence, 0, 1))
 
 
-def _flow_estimator(finest: int) -> cv2.DISOpticalFlow:
-    """Dense inverse search (Kroeger et al. 2016): the best flow for a few milliseconds of CPU."""
+def _flow_estimator(height: int, width: int, finest: int) -> Estimator:
+    """Dense inverse search (Kroeger et al. 2016): the best flow for a few milliseconds of CPU.
+
+    In a picture that is too small for it nothing moves.
+    """
+    coarsest = _coarsest_scale(height, width)
+    if coarsest < 0:
+        return _no_flow
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    estimator.setFinestScale(finest)
-    return estimator
+    # a finest scale above the coarsest would let OpenCV choose both by the width alone, which
+    # takes the process down where the picture is wide and low
+    estimator.setFinestScale(min(finest, coarsest))
+    nothing = np.empty(0, np.float32)
+    return lambda seen, before: np.asarray(estimator.calc(seen, before, nothing), np.float32)
+
+
+def _coarsest_scale(height: int, width: int) -> int:
+    """Coarsest scale of the pyramid by OpenCV's rule; -1 where it refuses the picture."""
+    patches = min(height, width) // _PATCH_PX
+    if patches < 1:
+        return -1
+    across = math.log2(max(height, width) / (4 * _PATCH_PX)) + 0.5
+    return min(int(across), int(math.log2(patches)))
+
+
+def _no_flow(seen: UInt8Array, before: UInt8Array) -> Float32Array:
+    return np.zeros((*seen.shape, 2), np.float32)
 
 
 def _grey(picture: UInt8Array) -> UInt8Array:
@@ -147,7 +179,7 @@ def _grey(picture: UInt8Array) -> UInt8Array:
 def _on_grid(picture: UInt8Array, grid: tuple[int, int]) -> Float32Array:
     """(H, W, 3) uint8 to (3, h, w) float32, 0 to 1."""
     small = cv2.resize(picture, grid, interpolation=cv2.INTER_AREA)
-    return _planes(np.asarray(small, np.float32) / 255)
+    return _planes(np.asarray(small, np.float32) / np.float32(255))
 
 
 def _planes(field: Float32Array) -> Float32Array:
@@ -169,4 +201,4 @@ def _outside(flow: Float32Array) -> Float32Array:
     column = np.arange(width, dtype=np.float32) + flow[..., 0]
     row = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
     out = (column < 0) | (column > width - 1) | (row < 0) | (row > height - 1)
-    return out[None].astype(np.float32)
+    return np.asarray(out[None], np.float32)

@@ -7,12 +7,14 @@ import math
 import os
 import platform
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from adverse_perception import __version__
 from adverse_perception.files import write_json
@@ -20,6 +22,8 @@ from adverse_perception.frames import Segmentation, UInt8Array, Weather
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.scores import ConfusionMatrix, Latency
 
+ALL, KEYFRAME, BETWEEN = "all", "key frame", "between"
+"""Kinds of frames: any; those the whole network ran on; those a key frame was carried on to."""
 PACKAGES = (
     "numpy",
     "opencv-python-headless",
@@ -46,6 +50,8 @@ class Report:
         self._engines: Counter[str] = Counter()
         self._latency: dict[str, Latency] = {}
         self._matrices: dict[str, ConfusionMatrix] = {}
+        self._durations_ms: defaultdict[str, list[float]] = defaultdict(list)  # by kind
+        self._distortions: list[float] = []
 
     def add(self, segmentation: Segmentation, truth: UInt8Array | None = None) -> None:
         """Count a labelled frame; score it against its true labels where there are some.
@@ -60,6 +66,7 @@ class Report:
         self._engines[segmentation.engine] += 1
         for stage, duration_ms in segmentation.timing_ms.items():
             self.add_latency(stage, duration_ms)
+        self._add_kind(segmentation)
         if truth is not None:
             self.score(segmentation.labels, truth, route)
 
@@ -88,6 +95,7 @@ class Report:
             },
             "engines": dict(self._engines),
             "latency_ms": {stage: _percentiles(kept) for stage, kept in self._latency.items()},
+            "keyframes": self._keyframes(),
             "miou": self._mious(),
             "iou": self._ious(),
             **self.details,
@@ -98,6 +106,26 @@ class Report:
     def write(self, path: Path) -> None:
         """Write the record as JSON, whole or not at all. Raises `FileError`."""
         write_json(path, self.record())
+
+    def _add_kind(self, segmentation: Segmentation) -> None:
+        for kind in (ALL, KEYFRAME if segmentation.keyframe else BETWEEN):
+            self._durations_ms[kind].append(sum(segmentation.timing_ms.values()))
+        if segmentation.distortion is not None:
+            self._distortions.append(segmentation.distortion)
+
+    def _keyframes(self) -> dict[str, Any]:
+        """How many frames were key frames, how distorted the rest, how long each kind takes."""
+        count = len(self._durations_ms[KEYFRAME])
+        return {
+            "count": count,
+            "share": _rounded(count / max(len(self._durations_ms[ALL]), 1)),
+            "distortion": _shares(self._distortions),
+            "latency_ms": {
+                kind: _summary_ms(durations)
+                for kind, durations in self._durations_ms.items()
+                if durations
+            },
+        }
 
     def _mious(self) -> dict[str, float | None]:
         keys = ("all", *(weather.value for weather in Weather))
@@ -164,8 +192,23 @@ def summary(record: Mapping[str, Any]) -> str:
     if latency:
         rows = [(name, *times.values()) for name, times in latency.items()]
         parts.append(table(("stage, ms", "p50", "p95", "p99"), rows))
+    parts += _told_kinds(record["keyframes"])
     parts.append(describe(record["machine"]))
     return "\n\n".join(parts)
+
+
+def _told_kinds(keyframes: Mapping[str, Any]) -> list[str]:
+    """Key frames and the frames between, where there are both."""
+    latency = keyframes["latency_ms"]
+    if BETWEEN not in latency:
+        return []
+    distortion = keyframes["distortion"]
+    said = "" if distortion is None else f", mean distortion {distortion['p50']:.3f} (p50)"
+    rows = [(kind, *times.values()) for kind, times in latency.items()]
+    return [
+        f"key frames: {keyframes['count']}, share {keyframes['share']:.3f}{said}",
+        table(("whole frame, ms", "mean", "p50", "p95", "p99"), rows),
+    ]
 
 
 def _cell(value: object) -> str:
@@ -176,6 +219,20 @@ def _cell(value: object) -> str:
 
 def _percentiles(latency: Latency) -> dict[str, float]:
     return {name: round(value, 3) for name, value in latency.summary().items()}
+
+
+def _summary_ms(durations_ms: Sequence[float]) -> dict[str, float]:
+    latency = Latency()
+    for duration_ms in durations_ms:
+        latency.add(duration_ms)
+    return {"mean": round(float(np.mean(durations_ms)), 3), **_percentiles(latency)}
+
+
+def _shares(distortions: Sequence[float]) -> dict[str, float] | None:
+    if not distortions:
+        return None
+    median, high = np.percentile(distortions, (50, 95))
+    return {"p50": round(float(median), 4), "p95": round(float(high), 4)}
 
 
 def _rounded(value: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import perf_counter
 from typing import Any, Protocol
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adverse_perception import kernels
-from adverse_perception.frames import Condition, Frame, Segmentation, UInt8Array
+from adverse_perception.config import PipelineConfig
+from adverse_perception.frames import Condition, Float32Array, Frame, Segmentation, UInt8Array
 from adverse_perception.inference import Engine, EngineError, EngineMetadata
 
 _MULTIPLE = 8
@@ -41,8 +42,68 @@ class Segmenter(Protocol):
         """Drop what earlier frames left behind."""
         ...
 
+    def reconfigure(self, settings: PipelineConfig) -> None:
+        """Take over the settings that may change while driving."""
+        ...
 
-_LABELS, _LABELS_AND_PICTURE = ("logits",), ("logits", "restored")
+
+LABELS, LABELS_AND_PICTURE = ("logits",), ("logits", "restored")
+"""What a frame may want of an engine."""
+
+
+class Passage:
+    """One frame on its way through one engine; says how long each stage of it took."""
+
+    def __init__(self, frame: Frame, condition: Condition, engine: Engine) -> None:
+        """Bring the frame to the engine's working size; the clock starts here."""
+        self.frame = frame
+        self.timing_ms: dict[str, float] = {}
+        self._condition = condition
+        self._engine = engine
+        self._since_s = perf_counter()
+        self.seen = to_working_size(frame.image, engine.metadata)
+        """(h, w, 3) uint8 RGB, what the engine sees of the frame."""
+        self.ended("resize")
+
+    def ended(self, stage: str) -> None:
+        """Note that a stage, or a part of it, is over; the next one begins."""
+        now_s = perf_counter()
+        before_ms = self.timing_ms.get(stage, 0.0)
+        self.timing_ms[stage] = before_ms + (now_s - self._since_s) * 1e3
+        self._since_s = now_s
+
+    def infer(self, wanted: tuple[str, ...]) -> Mapping[str, NDArray[Any]]:
+        """Run the engine on the whole frame for some of its outputs, `logits` among them.
+
+        Raises:
+            EngineError: it failed, or its logits are not finite.
+        """
+        outputs = self._engine.run(self.seen, wanted)
+        self.ended("infer")
+        check_finite(self._engine.name, outputs, "logits")
+        return outputs
+
+    def labelled(self, logits: Float32Array) -> Segmentation:
+        """Label the frame by logits, (K, h, w) float32, finite."""
+        return self.said(*kernels.label(logits, *self.frame.image.shape[:2]))
+
+    def said(self, labels: UInt8Array, confidence: UInt8Array) -> Segmentation:
+        """What is known of the frame by now, with its labels and their confidence."""
+        self.ended("label")
+        return Segmentation(
+            labels, confidence, self._condition, self._engine.name, timing_ms=self.timing_ms
+        )
+
+
+def check_finite(name: str, outputs: Mapping[str, NDArray[Any]], *wanted: str) -> None:
+    """Refuse outputs of an engine that are not numbers.
+
+    Raises:
+        EngineError: names the engine and the output.
+    """
+    for output in wanted:
+        if not np.isfinite(outputs[output]).all():
+            raise EngineError(f"engine {name}: expected finite {output}, found nan or infinity")
 
 
 class EngineSegmenter:
@@ -55,10 +116,14 @@ class EngineSegmenter:
 
     def segment(self, frame: Frame, condition: Condition) -> Segmentation:
         """See `Segmenter.segment`."""
-        return _labelled(self._engine, frame, condition, _LABELS)[0]
+        passage = Passage(frame, condition, self._engine)
+        return passage.labelled(passage.infer(LABELS)["logits"])
 
     def forget(self) -> None:
         """Nothing is remembered."""
+
+    def reconfigure(self, settings: PipelineConfig) -> None:
+        """Nothing can be set."""
 
 
 class JointSegmenter:
@@ -74,39 +139,27 @@ class JointSegmenter:
 
     def segment(self, frame: Frame, condition: Condition) -> Segmentation:
         """See `Segmenter.segment`."""
-        wanted = _LABELS_AND_PICTURE if frame.restore else _LABELS
-        segmentation, seen, outputs = _labelled(self._engine, frame, condition, wanted)
+        passage = Passage(frame, condition, self._engine)
+        outputs = passage.infer(LABELS_AND_PICTURE if frame.restore else LABELS)
+        segmentation = passage.labelled(outputs["logits"])
         if not frame.restore:
             return segmentation
-        started = perf_counter()
-        restored = _changed_alike(frame.image, seen, outputs["restored"])
-        timing = {**segmentation.timing_ms, "restore": (perf_counter() - started) * 1e3}
-        return replace(segmentation, restored=restored, timing_ms=timing)
+        restored = _changed_alike(frame.image, passage.seen, outputs["restored"])
+        passage.ended("restore")
+        return replace(segmentation, restored=restored, timing_ms=passage.timing_ms)
 
     def forget(self) -> None:
         """Nothing is remembered."""
 
+    def reconfigure(self, settings: PipelineConfig) -> None:
+        """Nothing can be set."""
 
-def _labelled(
-    engine: Engine, frame: Frame, condition: Condition, wanted: tuple[str, ...]
-) -> tuple[Segmentation, UInt8Array, Mapping[str, NDArray[Any]]]:
-    """The labels of a frame, what the engine saw of it, and its wanted outputs."""
-    height, width = frame.image.shape[:2]
-    started = perf_counter()
-    picture = to_working_size(frame.image, engine.metadata)
-    resized = perf_counter()
-    outputs = engine.run(picture, wanted)
-    inferred = perf_counter()
-    if not np.isfinite(outputs["logits"]).all():
-        raise EngineError(f"engine {engine.name}: expected finite logits, found nan or infinity")
-    labels, confidence = kernels.label(outputs["logits"], height, width)
-    timing_ms = {
-        "resize": (resized - started) * 1e3,
-        "infer": (inferred - resized) * 1e3,
-        "label": (perf_counter() - inferred) * 1e3,
-    }
-    said = Segmentation(labels, confidence, condition, engine.name, timing_ms=timing_ms)
-    return said, picture, outputs
+
+SEGMENTERS: dict[str, Callable[[Engine], Segmenter]] = {
+    "segmentation": EngineSegmenter,
+    "joint": JointSegmenter,
+}
+"""Role of an engine -> the route it makes; engines of other roles label nothing."""
 
 
 def working_size(height: int, width: int, metadata: EngineMetadata) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any
 from adverse_perception import transport
 from adverse_perception.camera import Arrival, Camera
 from adverse_perception.config import NodeConfig
-from adverse_perception.diagnostics import Status, Surroundings
+from adverse_perception.diagnostics import LATENCY, Status, Surroundings
 from adverse_perception.mailbox import Mailbox
 from adverse_perception.messages import stamp_ns
 from adverse_perception.topics import Topics
@@ -84,6 +84,6 @@ class Worker:
         header = arrival.message.header
         topics.publish_labels(header, labelled)
         if now_ns := self._surface.now_ns():
-            labelled.durations_ms["latency"] = (now_ns - stamp_ns(header)) / 1e6
+            labelled.durations_ms[LATENCY] = (now_ns - stamp_ns(header)) / 1e6
         camera.health.labelled(labelled.segmentation, labelled.durations_ms, time.perf_counter())
         topics.publish_rest(header, labelled, config.overlay_opacity)

@@ -16,6 +16,7 @@ from adverse_perception.frames import Float32Array, Weather
 from adverse_perception.inference import METADATA_KEY, EngineMetadata, checksum
 from adverse_perception.inference.onnx_file import with_property
 from adverse_perception.labels import CLASS_NAMES
+from adverse_perception.propagation import EVIDENCE
 
 # a machine at work is slow now and then, which says nothing about the code
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,11 +42,12 @@ def _save(
     weights: dict[str, np.ndarray],
     output: tuple[str, Sequence[int | str]],
     more: Sequence[onnx.ValueInfoProto] = (),
+    maps: Sequence[onnx.ValueInfoProto] = (),
 ) -> None:
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "H", "W", 3])],
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "H", "W", 3]), *maps],
         [helper.make_tensor_value_info(output[0], TensorProto.FLOAT, output[1]), *more],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
@@ -137,6 +139,53 @@ def write_joint_engine(
     return path
 
 
+def write_correction_engine(
+    path: Path,
+    conditions: Sequence[str] = ("clear",),
+    *,
+    distortion: float | None = None,
+    favourite: int = 0,
+) -> Path:
+    """Write an engine that corrects every label to one class, and knows no more of distortion
+    than how far the colours are off; or says a fixed share for every frame."""
+    classes = len(CLASS_NAMES)
+    planes = np.zeros((1, classes, 1, 1), np.float32)
+    planes[0, favourite] = 9
+    weights = {
+        "nothing": np.float32(0).reshape(1),
+        "planes": planes,
+        "slope": np.float32(1 if distortion is None else 0).reshape(1),
+        "offset": np.float32(0 if distortion is None else distortion).reshape(1),
+        **{name: np.array([value], np.int64) for name, value in
+           {"begin": 0, "end": 3, "axis": 1}.items()},
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Mul", ["warped", "nothing"], ["flat"]),
+        helper.make_node("Add", ["flat", "planes"], ["correction"]),
+        helper.make_node("Slice", ["evidence", "begin", "end", "axis"], ["colours"]),
+        helper.make_node("ReduceMean", ["colours"], ["off"], axes=[1], keepdims=1),
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float"], ["bright"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Mul", ["bright", "nothing"], ["unseen"]),
+        helper.make_node("Mul", ["off", "slope"], ["sloped"]),
+        helper.make_node("Add", ["sloped", "unseen"], ["raised"]),
+        helper.make_node("Add", ["raised", "offset"], ["distortion"]),
+    ]
+    _save(
+        path,
+        nodes,
+        weights,
+        ("correction", [1, classes, "h", "w"]),
+        [helper.make_tensor_value_info("distortion", TensorProto.FLOAT, [1, 1, "h", "w"])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, count, "h", "w"])
+            for name, count in (("warped", classes), ("evidence", len(EVIDENCE)))
+        ],
+    )
+    _describe(path, "correction", conditions, CLASS_NAMES, (48, 64), stride=2)
+    return path
+
+
 def write_weather_engine(path: Path, *, sharpness: float = 0.2) -> Path:
     """Write an engine that names the weather whose `WEATHER_BRIGHTNESS` is nearest."""
     # -s (m - c)^2 / 60 without its m^2, which softmax does not see: linear in the mean m
@@ -166,6 +215,7 @@ def _describe(
     conditions: Sequence[str],
     classes: Sequence[str],
     size: tuple[int, int],
+    stride: int = 4,
 ) -> None:
     metadata = EngineMetadata(
         name=path.stem,
@@ -174,6 +224,7 @@ def _describe(
         classes=tuple(classes),
         input_height=size[0],
         input_width=size[1],
+        stride=stride,
         training_data=({"name": "none", "terms": "made by a test"},),
     )
     # Not by write_metadata, which refuses what some tests want to find in a file.
@@ -202,6 +253,14 @@ def joint_engines_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As `engines_path`, with a joint engine for rain and fog. Not to be changed."""
     folder = write_engines(tmp_path_factory.mktemp("joint_engines"))
     write_joint_engine(folder / "joint.onnx")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def correction_engines_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `engines_path`, with a correction engine for clear weather. Not to be changed."""
+    folder = write_engines(tmp_path_factory.mktemp("correction_engines"))
+    write_correction_engine(folder / "correction.onnx")
     return folder
 
 

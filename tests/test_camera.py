@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from adverse_perception.diagnostics import (
     missing_stamps,
     period_ns,
 )
-from adverse_perception.frames import Weather
+from adverse_perception.frames import Condition, Segmentation, Weather
 from adverse_perception.inference import load_engine
 from adverse_perception.mailbox import Mailbox
 from adverse_perception.parameters import revised, unknown_names
@@ -135,6 +136,25 @@ def test_a_slow_machine_is_not_blamed_on_the_transport() -> None:
     assert status.values["dropped_superseded"] == "10"
 
 
+def test_key_frames_are_told_apart_in_share_distortion_and_latency() -> None:
+    health = CameraHealth("front")
+    whole = Segmentation(*[picture(2, 2)[..., 0]] * 2, Condition(Weather.CLEAR), "clear")
+    between = replace(whole, keyframe=False, distortion=0.125)
+    health.labelled(replace(whole, distortion=0.5), {"latency": 999.0}, -9.0)  # long ago
+    for number in range(10):
+        key = number % 5 == 0
+        health.labelled(whole if key else between, {"latency": 40.0 if key else 10.0}, number / 10)
+    values = health.status(1.0, Surroundings(silent_after_s=10)).values
+    assert (values["keyframes"], values["distortion"]) == ("0.20", "0.125")
+    assert (values["latency_p50_ms"], values["latency_mean_ms"]) == ("10.00", "16.00")
+    assert values["latency_keyframe_p50_ms"] == "40.00"
+
+
+def test_nothing_is_said_of_key_frames_before_the_first_frame() -> None:
+    values = CameraHealth("front").status(0.0, Surroundings()).values
+    assert not {"keyframes", "distortion", "latency_mean_ms"} & set(values)
+
+
 def test_a_camera_is_silent_and_comes_back() -> None:
     health = CameraHealth("front")
     feed(health, [0])
@@ -199,6 +219,31 @@ def test_auto_is_refused_where_nothing_can_recognise_the_weather(said: Said) -> 
     engines = Engines(None, dict.fromkeys(Weather, said.engines["clear"]))
     with pytest.raises(ConfigError, match="needs a weather engine"):
         revised(said.config, {"condition": "auto"}, engines)
+
+
+@pytest.mark.parametrize("weathers", [(), ("fog",), ("clear", "rain", "fog", "night")])
+def test_any_weathers_may_be_carried_on(said: Said, weathers: tuple[str, ...]) -> None:
+    engines = Engines(None, dict.fromkeys(Weather, said.engines["clear"]))
+    assert revised(said.config, {"propagated": [*weathers]}, engines).propagated == weathers
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("propagated", ("clear", "snow"), "some of clear, rain, fog, night, found"),
+        ("propagated", ([],), "some of"),
+        ("propagated", "clear", "some of"),
+        ("keyframe_interval", 0, "from 1 to 1000"),
+        ("distortion_limit", 1.1, "from 0.0 to 1.0"),
+        ("distortion_limit", float("nan"), "from 0.0 to 1.0"),
+        ("keyframe_gap_s", -0.1, "from 0.0 to 60.0"),
+    ],
+)
+def test_settings_of_key_frames_that_mean_nothing_are_refused(
+    name: str, value: object, words: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: expected .*{words}"):
+        NodeConfig(**{name: value})
 
 
 def test_an_unknown_parameter_is_named_with_the_nearest_one() -> None:

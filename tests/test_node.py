@@ -188,6 +188,30 @@ def test_diagnostics_give_rate_latency_drops_and_condition(
     assert bench.values("node")["route_night"] == "all_weather"
 
 
+def test_key_frames_and_the_frames_between_are_published_and_told_apart(
+    bench: Bench, correction_engines_path: Path
+) -> None:
+    bench.start(correction_engines_path, condition="clear", keyframe_interval=3)
+    labels, said = bench.listen(Image, "camera/labels"), bench.listen(String, "camera/condition")
+
+    def told() -> list[dict[str, object]]:
+        return [json.loads(message.data) for message in said]
+
+    bench.until(lambda: bench.answer(image(), labels) and
+                len({one["keyframe"] for one in told()}) == 2)  # fmt: skip
+    for one in told():
+        assert ("infer" in one["timing_ms"]) == one["keyframe"]
+        assert (one["distortion"] is None) == one["keyframe"]
+    values = bench.until(lambda: "distortion" in bench.values("camera") and bench.values("camera"))
+    assert 0 < float(values["keyframes"]) < 1
+    assert {"flow_p50_ms", "correct_p50_ms", "latency_mean_ms"} <= set(values)
+    assert "latency_keyframe_p95_ms" in values
+    assert bench.set_parameter("keyframe_interval", 1).successful
+    before = len(said)
+    bench.until(lambda: bench.answer(image(), labels) and len(said) > before + 1)
+    assert all(one["keyframe"] for one in told()[before + 1 :])
+
+
 def test_the_standard_transitions_bring_the_node_up_and_down(
     bench: Bench, engines_path: Path
 ) -> None:

@@ -185,6 +185,9 @@ class Remembering:
     def forget(self) -> None:
         self.forgotten += 1
 
+    def reconfigure(self, settings: PipelineConfig) -> None:
+        pass
+
 
 def test_a_route_forgets_the_last_drive_through_its_weather(engines_path: Path) -> None:
     clear = Remembering(EngineSegmenter(load_engine(engines_path / "clear.onnx")))

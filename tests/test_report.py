@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,11 +44,55 @@ def test_latency_is_told_by_stage() -> None:
     assert report.record()["latency_ms"] == {"infer": {"p50": 50.5, "p95": 95.05, "p99": 99.01}}
 
 
+def kind(keyframe: bool, total_ms: float, distortion: float | None = None) -> Segmentation:
+    """A frame of this kind that took so long, in two stages."""
+    timing = {"infer": total_ms - 1, "label": 1.0}
+    plain = said(Weather.CLEAR, 0)
+    return replace(plain, keyframe=keyframe, distortion=distortion, timing_ms=timing)
+
+
+def test_key_frames_are_told_apart_from_the_frames_between(tmp_path: Path) -> None:
+    report = Report("test")
+    report.add(kind(True, 41.0))
+    for number in range(1, 5):
+        report.add(kind(False, 10.0 + number, distortion=number / 10))
+    report.write(tmp_path / "report.json")
+
+    told = json.loads((tmp_path / "report.json").read_text())["keyframes"]
+
+    assert (told["count"], told["share"]) == (1, 0.2)
+    assert told["distortion"] == {"p50": 0.25, "p95": 0.385}
+    latency = told["latency_ms"]
+    assert latency["key frame"] == {"mean": 41, "p50": 41, "p95": 41, "p99": 41}
+    assert (latency["between"]["p50"], latency["between"]["p99"]) == (12.5, 13.97)
+    assert latency["all"]["mean"] == pytest.approx(18.2)
+    shown = summary(report.record())
+    assert "key frames: 1, share 0.200, mean distortion 0.250 (p50)" in shown
+    assert "between" in shown
+
+
+def test_where_nothing_is_carried_on_every_frame_is_a_key_frame() -> None:
+    report = Report("test")
+    report.add(kind(True, 41.0))
+
+    record = report.record()
+
+    assert (record["keyframes"]["share"], record["keyframes"]["distortion"]) == (1.0, None)
+    assert set(record["keyframes"]["latency_ms"]) == {"all", "key frame"}
+    assert "between" not in summary(record)
+
+
 def test_a_report_without_frames_is_valid_json(tmp_path: Path) -> None:
     Report("nothing").write(tmp_path / "report.json")
 
     record = json.loads((tmp_path / "report.json").read_text())
     assert record["frames"]["labelled"] == 0
+    assert record["keyframes"] == {
+        "count": 0,
+        "share": 0.0,
+        "distortion": None,
+        "latency_ms": {},
+    }
     assert "mIoU" in summary({**record})
 
 

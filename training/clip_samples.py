@@ -43,6 +43,11 @@ def clip_stream(
     return CorrectionStream(recipe, clips, guide)
 
 
+_CUTS = 0.25
+"""Share of the samples whose key frame shows another scene: what is warped is of no use, and the
+correction has to learn to see for itself. Distortions alone are too small a part of a picture."""
+
+
 class _ClipStream(Dataset[dict[str, Tensor]]):
     def __init__(self, recipe: Recipe, sources: Mapping[str, ClipSource]) -> None:
         self._recipe = recipe
@@ -107,12 +112,18 @@ class CorrectionStream(_ClipStream):
         self._recent: dict[int, _Known] = {}
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        block, rest = divmod(number, _TOGETHER * _OF_ONE)
-        known = self._known(block * _TOGETHER + rest % _TOGETHER)
+        first = number // (_TOGETHER * _OF_ONE) * _TOGETHER
+        known = self._known(first + number % _TOGETHER)
         rng = np.random.default_rng((self._recipe.seed, number, 1))
         begin = int(rng.integers(0, len(known.pictures) - 1))
         end = int(rng.integers(begin + 1, len(known.pictures)))
-        step = _carried(known, begin, end)
+        if rng.random() < _CUTS:
+            other = self._known(first + (number + 1) % _TOGETHER)
+            step = Propagation(other.pictures[begin], other.logits[begin]).step(
+                known.pictures[end]
+            )
+        else:
+            step = _carried(known, begin, end)
         return {
             "image": torch.from_numpy(step.picture),
             "warped": torch.from_numpy(step.warped),

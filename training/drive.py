@@ -96,9 +96,9 @@ class Drive:
         """The picture at one moment; its flow leads to the moment `dt_s` later."""
         view = self.street.render(stamp_s, dt_s)
         before, after, share = self._weathers(stamp_s)
-        image = self._in(before, view, stamp_s)
+        image = self.in_weather(before, view, stamp_s)
         if share > 0:
-            image = _mix(image, self._in(after, view, stamp_s), share)
+            image = _mix(image, self.in_weather(after, view, stamp_s), share)
         weather = after if share >= 0.5 else before
         return DriveFrame(image, view.labels, view.depth_m, view.flow, weather, stamp_s)
 
@@ -112,7 +112,8 @@ class Drive:
             return SCHEDULE[current], SCHEDULE[current], 0.0
         return SCHEDULE[current - 1], SCHEDULE[current], share
 
-    def _in(self, weather: Weather, view: View, stamp_s: float) -> UInt8Array:
+    def in_weather(self, weather: Weather, view: View, stamp_s: float) -> UInt8Array:
+        """A view of the street as the drive's weather shows it: (H, W, 3) uint8 RGB."""
         if not self.states[weather].effects:
             return view.image
         lamps = _lamps(view) if weather is Weather.NIGHT else ()

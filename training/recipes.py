@@ -146,7 +146,9 @@ class Recipe:
 
 NETWORKS: dict[str, Callable[[Recipe], nn.Module]] = {
     "weather": lambda recipe: WeatherNet(len(Weather), recipe.width),
-    "correction": lambda recipe: LightCorrection(len(CLASS_NAMES), len(EVIDENCE), recipe.width),
+    "correction": lambda recipe: LightCorrection(
+        recipe.backbone, len(CLASS_NAMES), recipe.width, len(EVIDENCE)
+    ),
     "segmentation": lambda recipe: segmenter(recipe.backbone, len(CLASS_NAMES), recipe.width),
     "joint": lambda recipe: JointNet(
         recipe.backbone, len(CLASS_NAMES), recipe.width, **recipe.options

@@ -28,6 +28,7 @@ from training.methods import METHODS
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.encoders import BackboneError, load_backbone
 from training.networks.guide import Guide
+from training.networks.correction import LightCorrection
 from training.networks.joint import JointNet
 from training.recipes import Recipe, Schedule, Stage
 
@@ -109,16 +110,18 @@ class Run:
         self.learnt_from = learnt_from(content)
 
     def begin_from(self, path: Path) -> None:
-        """Take the averaged weights of another run to start with; a joint network's may be those
-        of a segmenter.
+        """Take the averaged weights of another run to start with; those of a segmenter
+        also for a network that has one inside.
 
         Raises:
             CheckpointError: the file is missing, broken, or of another network.
         """
         earlier = open_checkpoint(path)
         weights = earlier.network.state_dict()
-        if earlier.recipe.role == "segmentation" and isinstance(self.network, JointNet):
-            check_same_network(path, replace(earlier.recipe, role="joint"), self.recipe)
+        if earlier.recipe.role == "segmentation" and isinstance(
+            self.network, JointNet | LightCorrection
+        ):
+            check_same_network(path, replace(earlier.recipe, role=self.recipe.role), self.recipe)
             whole = self.network.state_dict()
             weights = whole | {f"segmenter.{name}": value for name, value in weights.items()}
         else:

@@ -58,12 +58,11 @@ _CORRECTION = Recipe(
     "correction",
     "correction",
     ("clear",),
-    Schedule(3000, batch=16, rate=3e-3),
-    width=16,
+    Schedule(1500, batch=16, rate=1e-3),
     size=(216, 288),
-    data={"street": 0.55, "camvid": 0.35, "kitti_semantic": 0.1},
+    data={"street": 0.4, "camvid": 0.35, "idd_lite": 0.15, "kitti_semantic": 0.1},
     augmentation=Augmentation(scales=(0.9, 2.0), photometry=0.5),
-    losses={"distortion": 0.5, "distillation": 0.5},
+    losses={"distortion": 0.2, "distillation": 0.5},
 )
 
 VIDEO_RECIPES = {recipe.name: recipe for recipe in (_CORRECTION, _DAVSS, _DAVSS_FULL, _KEYFRAMES)}

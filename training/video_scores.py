@@ -7,7 +7,7 @@ confusion matrix is filled for each d. The frames t are the same for every dista
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -41,29 +41,29 @@ class VideoFrame:
         working: (H', W', 3) uint8 RGB at the key network's working size.
         labels: (H, W) uint8 true ids, at the camera's size.
         logits: (K, h, w) float32, what the key network says of it.
+        flow: (H, W, 2) float32 pixels back to the frame before, NaN where that is hidden or
+            unknown; None where nobody asks for it.
     """
 
     working: UInt8Array
     labels: UInt8Array
     logits: Float32Array
-
-
-def video_of(
-    frames: Iterator[tuple[UInt8Array, UInt8Array]], key: Engine, count: int
-) -> list[VideoFrame]:
-    """Run the key network over consecutive frames, pictures and labels."""
-    return [_seen(image, labels, key) for image, labels in tqdm(frames, total=count, leave=False)]
+    flow: Float32Array | None = None
 
 
 def video_of_pack(pack: Pack, key: Engine) -> list[VideoFrame]:
-    """The same of a pack whose pairs are consecutive frames, as CamVid's `val`."""
-    count = len(pack.pairs)
-    return video_of((pack.load(number) for number in range(count)), key, count)
+    """A pack whose pairs are consecutive frames, as CamVid's `val`, through the key network."""
+    numbers = tqdm(range(len(pack.pairs)), desc=pack.name, leave=False)
+    return [seen(*pack.load(number), key) for number in numbers]
 
 
-def _seen(image: UInt8Array, labels: UInt8Array, key: Engine) -> VideoFrame:
+def seen(
+    image: UInt8Array, labels: UInt8Array, key: Engine, flow: Float32Array | None = None
+) -> VideoFrame:
+    """One frame through the key network."""
     working = to_working_size(image, key.metadata)
-    return VideoFrame(working, labels, np.asarray(key.run(working, ("logits",))["logits"]))
+    logits = np.asarray(key.run(working, ("logits",))["logits"])
+    return VideoFrame(working, labels, logits, flow)
 
 
 class Carrier(Protocol):

@@ -1,0 +1,134 @@
+"""What key frames save: `python -m benchmarks.keyframes`.
+
+The same drawn drive frame by frame through two segmenters in turns, one that runs the whole
+network every time and one that carries key frames on: wall time of a whole frame, from picture to
+labels, for every size, runtime and number of cores. Another program on the machine slows both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from adverse_perception import kernels
+from adverse_perception.config import PipelineConfig
+from adverse_perception.frames import Condition, Frame, UInt8Array, Weather
+from adverse_perception.inference import EngineError, engines_folder, load_engine
+from adverse_perception.keyframes import KeyframeSegmenter
+from adverse_perception.report import describe, machine, table
+from adverse_perception.segmenters import EngineSegmenter, Segmenter
+from training.drive import Drive
+
+_SIZES = ((480, 360), (1024, 512))
+_BACKENDS = ("onnxruntime", "openvino")
+_RATE_HZ = 15.0
+_SEED = 101
+_BEFORE = 10
+"""Frames that go through first and are not timed."""
+_COLUMNS = (
+    "size",
+    "runtime",
+    "cores",
+    "every frame, mean ms",
+    "p95",
+    "with key frames, mean ms",
+    "p95",
+    "key frame, p95",
+    "between, mean",
+    "times faster",
+)
+
+
+def pictures(size: tuple[int, int], count: int) -> Iterator[UInt8Array]:
+    """A drawn drive in clear weather, (H, W, 3) uint8 RGB of a (width, height)."""
+    drive = Drive.draw(_SEED, size)
+    for number in range(count):
+        yield drive.street.render(2.0 + number / _RATE_HZ, 1 / _RATE_HZ).image
+
+
+def timed(segmenter: Segmenter, frame: Frame) -> tuple[float, bool]:
+    """Milliseconds for a frame, and whether it was a key frame."""
+    started = time.perf_counter()
+    said = segmenter.segment(frame, Condition(Weather.CLEAR))
+    return (time.perf_counter() - started) * 1e3, said.keyframe
+
+
+def played(backend: str, cores: int, frames: list[Frame], interval: int) -> dict[str, Any]:
+    """Both segmenters over the frames, in turns, on so many cores."""
+    folder = engines_folder()
+    clear, correction = (
+        load_engine(folder / f"{name}.onnx", backend=backend, threads=cores)
+        for name in ("clear", "correction")
+    )
+    settings = PipelineConfig(keyframe_interval=interval)
+    every, some = EngineSegmenter(clear), KeyframeSegmenter(clear, correction, settings)
+    whole, mixed = [], []
+    for frame in frames:
+        whole.append(timed(every, frame)[0])
+        mixed.append(timed(some, frame))
+    whole, mixed = whole[_BEFORE:], mixed[_BEFORE:]
+    times = [duration for duration, _ in mixed]
+    key = [duration for duration, keyframe in mixed if keyframe]
+    between = [duration for duration, keyframe in mixed if not keyframe]
+    return {
+        "whole_mean": float(np.mean(whole)),
+        "whole_p95": float(np.percentile(whole, 95)),
+        "mixed_mean": float(np.mean(times)),
+        "mixed_p95": float(np.percentile(times, 95)),
+        "key_p95": float(np.percentile(key, 95)),
+        "between_mean": float(np.mean(between)),
+        "faster": float(np.mean(whole) / np.mean(times)),
+    }
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.keyframes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--frames", type=int, default=80, help="frames timed (default 80)")
+    parser.add_argument("--interval", type=int, default=5, help="of the key frames (default 5)")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    asked = parser.parse_args()
+    kernels.warm_up()
+    able = sorted(os.sched_getaffinity(0))
+    records: list[dict[str, Any]] = []
+    for size in _SIZES:
+        images = list(pictures(size, asked.frames + _BEFORE))
+        frames = [
+            Frame(image, round(number * 1e9 / _RATE_HZ)) for number, image in enumerate(images)
+        ]
+        for backend in _BACKENDS:
+            for cores in (1, 2):
+                if cores > len(able):
+                    continue
+                os.sched_setaffinity(0, able[:cores])
+                cv2.setNumThreads(cores)
+                try:
+                    found = played(backend, cores, frames, asked.interval)
+                except EngineError as error:
+                    print(f"left out: {error}")
+                    continue
+                place = {"size": f"{size[0]}x{size[1]}", "backend": backend, "cores": cores}
+                records.append({**place, **found})
+    os.sched_setaffinity(0, able)
+    print(table(_COLUMNS, [tuple(record.values()) for record in records]))
+    print(f"\ninterval {asked.interval}; {describe(machine())}")
+    if asked.json:
+        record = {"interval": asked.interval, "rows": records, "machine": machine()}
+        asked.json.write_text(json.dumps(record, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
