@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import write_correction_engine
 from tests.shell import command, is_one_line
 
 
@@ -37,6 +38,14 @@ def test_a_damaged_engine_fails_the_check_and_the_others_pass(own_engines_path: 
     assert code == 1
     assert "clear.onnx        refused" in out
     assert is_one_line(err, "clear.onnx")
+
+
+def test_a_correction_engine_is_checked_and_timed_with_what_it_reads(tmp_path: Path) -> None:
+    write_correction_engine(tmp_path / "correction.onnx")
+    assert command("engines", "check", "--engines", tmp_path)[0] == 0
+    code, out, _ = command("engines", "bench", "--engines", tmp_path, "--frames", "2")
+    assert code == 0
+    assert "correction.onnx" in out
 
 
 def test_the_bench_names_engine_machine_and_percentiles(

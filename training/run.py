@@ -25,10 +25,10 @@ from training.checkpoints import (
     save_weights,
 )
 from training.methods import METHODS
+from training.networks.correction import LightCorrection
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.encoders import BackboneError, load_backbone
 from training.networks.guide import Guide
-from training.networks.correction import LightCorrection
 from training.networks.joint import JointNet
 from training.recipes import Recipe, Schedule, Stage
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from adverse_perception.inference.engine import NO_MAPS, ROLE_MAPS, ROLE_OUTPUTS, Engine, output_sets
+from adverse_perception.inference.engine import (
+    NO_MAPS,
+    ROLE_MAPS,
+    ROLE_OUTPUTS,
+    Engine,
+    output_sets,
+)
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.loading import engine_files, engines_folder, load_engine
 from adverse_perception.inference.metadata import (

@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adverse_perception.frames import UInt8Array
-from adverse_perception.inference.engine import INPUT, NO_MAPS, ROLE_MAPS, ROLE_OUTPUTS, output_sets
+from adverse_perception.inference.engine import (
+    INPUT,
+    NO_MAPS,
+    ROLE_MAPS,
+    ROLE_OUTPUTS,
+    output_sets,
+)
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.metadata import EngineMetadata
 from adverse_perception.inference.pruning import pruned
