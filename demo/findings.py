@@ -29,6 +29,7 @@ class Findings:
         self._routes: list[tuple[Weather | None, Weather | None]] = []
         self._labelled: list[bool] = []
         self._engines: Counter[str] = Counter()
+        self._keyframes = 0
         self._stages: dict[str, Latency] = {}
         self._matrices: dict[str, ConfusionMatrix] = {}
         self._size = (0, 0)
@@ -42,6 +43,7 @@ class Findings:
         if moment.labels is None:
             return
         self._engines[moment.engine] += 1
+        self._keyframes += moment.keyframe
         for stage, duration_ms in moment.timing_ms.items():
             self._stages.setdefault(stage, Latency()).add(duration_ms)
         if moment.shot.labels is not None:
@@ -68,6 +70,10 @@ class Findings:
             "iou_by_weather": {name: self._iou(name) for name in names[1:]},
             "routes": _shares([route for _, route in self._routes]),
             "engines": dict(self._engines),
+            "keyframes": {
+                "count": self._keyframes,
+                "share": _rounded(self._keyframes / max(1, sum(self._labelled))),
+            },
             "condition": follow(self._routes, self._rate_hz),
             "latency_ms": {
                 **latency(recording),

@@ -50,6 +50,7 @@ class Moment:
         condition: what the node said of the frame, or of the latest one before it.
         engine: name of the engine that labelled it.
         timing_ms: how long each stage took in the node, by name.
+        keyframe: the whole network ran on it.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Moment:
     condition: Condition | None = None
     engine: str = ""
     timing_ms: Mapping[str, float] = field(default_factory=dict)
+    keyframe: bool = True
 
 
 class Recording:
@@ -156,6 +158,7 @@ class Recording:
                 condition,
                 words.get("engine", ""),
                 words.get("timing_ms", {}),
+                bool(words.get("keyframe", True)),
             )
 
     def _labels(self, stamp_ns: int) -> UInt8Array | None:
