@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -19,6 +18,7 @@ torch = pytest.importorskip("torch")
 from torch.utils.data import DataLoader  # noqa: E402
 
 from tests.toys import LIGHT, TOY, moved  # noqa: E402
+from tests.videos import textured_video  # noqa: E402
 from training import train  # noqa: E402
 from training.checkpoints import Checkpoint, open_checkpoint, save_weights  # noqa: E402
 from training.clip_samples import LONGEST, CorrectionStream, TripletStream  # noqa: E402
@@ -36,7 +36,6 @@ from training.video_scores import (  # noqa: E402
     FlowOnly,
     Held,
     LightStep,
-    VideoFrame,
     pda,
 )
 
@@ -167,7 +166,18 @@ def test_training_on_clips_runs_from_the_command_to_a_checkpoint(
     # Eleven frames of a drawn clip take a while.
     learnt = {"correction": {"camvid"}, "davss": {"camvid", "street"}}[name]
     told = [name, "--data", str(data), "--leave-out", "none", *(set(toy.data) - learnt)]
-    told += ["--device", "cpu", "--guide", str(guide_file), "--steps", "3", "--batch", "2", "--out", str(tmp_path)]
+    told += [
+        "--device",
+        "cpu",
+        "--guide",
+        str(guide_file),
+        "--steps",
+        "3",
+        "--batch",
+        "2",
+        "--out",
+        str(tmp_path),
+    ]
     assert train.main(told) == 0
     checkpoint = open_checkpoint(tmp_path / "last.pt")
     assert checkpoint.step == 3
@@ -185,20 +195,6 @@ def test_exported_correction_says_what_the_trained_network_says(tmp_path: Path) 
     )
     assert found["correction"].shape == (11, 24, 32)
     assert 0 <= found["distortion"].min() <= found["distortion"].max() <= 1
-
-
-def textured_video(count: int, shift: int) -> list[VideoFrame]:
-    """A world that moves to the left; the key network knows the classes of its left half only."""
-    rng = np.random.default_rng(0)
-    world = cv2.resize(rng.integers(0, 255, (24, 90, 3), np.uint8), (720, 192))
-    labels = (np.arange(720) // 60 % 3).astype(np.uint8)
-    frames = []
-    for number in range(count):
-        columns = slice(number * shift, number * shift + 256)
-        truth = np.repeat(labels[None, columns], 192, 0)
-        logits = 8.0 * (truth[::4, ::4] == np.arange(11)[:, None, None])
-        frames.append(VideoFrame(world[:, columns], truth, logits.astype(np.float32)))
-    return frames
 
 
 def test_flow_carries_labels_where_holding_them_fails() -> None:

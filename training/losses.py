@@ -45,7 +45,7 @@ def grouped_cross_entropy(
 
     Shape: logits (N, K, h, w) float; labels (N, H, W) int64, 255 = ignore; groups (N, K, K)
         float, row r of a sample is 1 at the classes that its label r may mean; weights (K,);
-        share (N, 1, h', w'), how much each pixel counts, 0 to 1; all of them where it is None.
+        share (N, 1, h', w'), how much each pixel counts; all of them alike where it is None.
     """
     labels = labels[:, ::2, ::2]
     with torch.autocast(logits.device.type, enabled=False):  # bfloat16 knows 0.996 and 1, no more

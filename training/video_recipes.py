@@ -62,7 +62,7 @@ _CORRECTION = Recipe(
     size=(216, 288),
     data={"street": 0.4, "camvid": 0.35, "idd_lite": 0.15, "kitti_semantic": 0.1},
     augmentation=Augmentation(scales=(0.9, 2.0), photometry=0.5),
-    losses={"distortion": 0.2, "distillation": 0.5},
+    losses={"distortion": 0.2, "distillation": 0.5, "seeing": 0.5},
 )
 
 VIDEO_RECIPES = {recipe.name: recipe for recipe in (_CORRECTION, _DAVSS, _DAVSS_FULL, _KEYFRAMES)}

@@ -17,12 +17,13 @@ from training.recipes import Recipe
 
 
 class Correcting:
-    """L = CE(Y) + D CE(C) + BCE(D, T) + distillation, as far as the recipe wants.
+    """L = CE(Y) + D CE(C) + seeing CE(C) + BCE(D, T) + distillation, as far as the recipe wants.
 
     Y = (1 - D) P + D C is what the vehicle labels by, P the warped logits (Zhuang et al. 2020:
     L_sem, L_cor and the loss of their first stage, here together). T is 1 where P and the key
     network, run on the very frame, name different classes; distillation holds Y to that network's
-    logits, KL(key || Y), which teaches on frames without labels too.
+    logits, KL(key || Y), and C as well by its share `seeing`, which teaches on frames without
+    labels too: what corrects a few pixels has to stay able to see them all.
     """
 
     def __init__(self, recipe: Recipe, guide: Guide | None) -> None:
@@ -43,12 +44,15 @@ class Correcting:
         answers = (batch["labels"], batch["groups"], self._weights.to(warped.device))
         wrong = (warped.argmax(1) != seen.argmax(1)).float()[:, None]
         loss = grouped_cross_entropy(blended, *answers)
-        loss = loss + grouped_cross_entropy(found.correction, *answers, chance.detach())
+        share = self._shares["seeing"] + chance.detach()
+        loss = loss + grouped_cross_entropy(found.correction, *answers, share)
         loss = loss + self._shares["distortion"] * binary_cross_entropy_with_logits(
             found.distortion.float(), wrong
         )
         known = interpolate(seen, size=blended.shape[2:], mode="bilinear")
-        return loss + self._shares["distillation"] * distillation(blended, known)
+        held = distillation(blended, known)
+        held = held + self._shares["seeing"] * distillation(found.correction, seen)
+        return loss + self._shares["distillation"] * held
 
 
 def blend(warped: Tensor, found: Corrected, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
