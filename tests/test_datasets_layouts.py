@@ -190,6 +190,17 @@ def test_listing_chooses_the_pictures_of_a_split(tmp_path: Path) -> None:
     assert [pair.image.name for pair in pairs] == ["0001TP_006690.png"]
 
 
+def test_frames_of_camvids_videos_are_found_by_their_number(tmp_path: Path) -> None:
+    camvid_tutorial(tmp_path)
+    for name in ("0001TP_006688", "0001TP_006691", "0006R0_006689"):
+        picture(tmp_path / f"video/{name}.png")
+    neighbours = open_dataset("camvid", tmp_path, "val").pairs[0].neighbours
+    assert {distance: path.stem for distance, path in neighbours.items()} == {
+        -2: "0001TP_006688",
+        1: "0001TP_006691",
+    }
+
+
 def test_both_parts_of_idd_are_opened_from_one_folder(tmp_path: Path) -> None:
     idd(tmp_path)
     picture(tmp_path / "leftImg8bit/val/500/frame1_leftImg8bit.jpg")

@@ -46,7 +46,7 @@ class Layout:
         disparity: 16-bit disparity, with the `camera` that belongs to it.
         camera: its calibration as JSON.
         transmittance: of fog with the field `beta`; used where there is no disparity.
-        sequence: frames around, whose `name` ends in a number of six digits.
+        sequence: frames around, whose `name` ends in a number of as many digits.
         columns: see `Pair`.
         fit: see `Pair`.
         read_as: class list that labels are read as unless the caller wants another.
@@ -207,5 +207,6 @@ def _neighbours(around: Mapping[str, Path], name: str) -> dict[int, Path]:
     head, _, frame = name.rpartition("_")
     if not around or not frame.isdigit():
         return {}
-    names = {distance: f"{head}_{int(frame) + distance:06d}" for distance in _AROUND}
+    digits = len(frame)
+    names = {distance: f"{head}_{int(frame) + distance:0{digits}d}" for distance in _AROUND}
     return {distance: around[at] for distance, at in names.items() if at in around}

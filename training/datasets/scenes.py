@@ -1,7 +1,8 @@
 """Roads elsewhere, and the scenes, things and faces that SR-Net restores.
 
 CamVid:           our pack (splits/), or as the SegNet tutorial has it: train.txt, train/NAME.png,
-                  trainannot/NAME.png with 11 = void; the same for val and test
+                  trainannot/NAME.png with 11 = void; the same for val and test; [video/NAME.png,
+                  every frame of the videos at 30 Hz, numbered as the labelled ones]
 IDD:              leftImg8bit/{train,val}/DRIVE/NAME_leftImg8bit.png (or .jpg)
                   gtFine/{train,val}/DRIVE/NAME_gtFine_labellevel3Ids.png, rendered beforehand
 IDD-Lite:         our pack, or leftImg8bit/{train,val}/DRIVE/NAME_image.jpg and
@@ -30,6 +31,7 @@ CAMVID = Layout(
     pictures="{split}/{name}.png",
     labels=(Labels("{split}annot/{name}.png", "camvid12"),),
     listing="{split}.txt",
+    sequence="video/{name}.png",
 )
 _DRIVE = "{split}/{drive}/{name}"
 IDD = Layout(
