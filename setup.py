@@ -29,6 +29,9 @@ EXTRAS = {
         "ros-jazzy-lifecycle-msgs==2.0.3",
     ],
     "openvino": ["openvino>=2024.4,<2027"],
+    # For drivers of CUDA 13. Those of CUDA 12 (JetPack 6): pycuda, which is preferred everywhere
+    # and built against the CUDA toolkit there, or cuda-bindings<13 and nvidia-cuda-nvrtc-cu12.
+    "cuda": ["cuda-bindings>=13,<14", "nvidia-cuda-nvrtc>=13,<14"],
     "train": [
         "torch>=2.13,<2.14",
         "onnx>=1.17,<2",

@@ -24,12 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adverse_perception.kernels import definition
 from adverse_perception.kernels.device import Device, DeviceArray, open_device
 from adverse_perception.kernels.errors import DeviceError
 from adverse_perception.kernels.gpu import FlowWarp
 from adverse_perception.report import describe, machine
-from benchmarks.kernels import street_like
+from benchmarks.flow_warp_inputs import Inputs, draw, worst_warp, wrong_pixels
 
 try:
     import torch
@@ -40,8 +39,6 @@ _RESTING_BYTES = 256 << 20
 """More than any cache holds: what the sets of inputs take together, and a copy."""
 _ROUNDS = 20
 """Times that every set of inputs is gone through while the clock runs."""
-_UNDECIDED = 1e-5
-"""Of the greatest logit: closer than this, rounding may decide between two classes."""
 
 Work = Callable[[], None]
 
@@ -54,18 +51,6 @@ class Timing:
     launched_us: float
     replayed_us: float
     floor_us: float | None = None
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What lies on this machine: logits (K, h, w), distortion (h, w), flow (h, w, 2)."""
-
-    warped: NDArray[np.float16]
-    correction: NDArray[np.float16]
-    distortion: NDArray[np.float16]
-    flow: NDArray[np.float32]
-    height: int
-    width: int
 
 
 class Graph:
@@ -144,9 +129,9 @@ class Bench:
     def copy_bandwidth(self) -> float:
         """Bytes read and written a microsecond by a copy within the GPU."""
         shape = (_RESTING_BYTES,)
-        ends = [self._device.allocate(shape, np.uint8) for _ in range(2)]
-        once_us = self._clock(lambda: self._device.copy(*ends, self._stream)) * self.turns
-        return 2 * _RESTING_BYTES / once_us
+        one, other = (self._device.allocate(shape, np.uint8) for _ in range(2))
+        copy_us = self._clock(lambda: self._device.copy(one, other, self._stream)) * self.turns
+        return 2 * _RESTING_BYTES / copy_us
 
     def _clock(self, work: Work) -> float:
         """Microseconds a set, the least of some goes."""
@@ -181,68 +166,6 @@ class Bench:
         self._device.download(array, host, self._stream)
         self._device.synchronise(self._stream)
         return host
-
-
-def draw(classes: int, height: int, width: int) -> Inputs:
-    """Regions with borders at a quarter of the size; a tenth of them corrected otherwise."""
-    shape = (classes, height // 4, width // 4)
-    warped = street_like(*shape)
-    other, distortion, *flow = 0.2 * street_like(classes + 3, *shape[1:])[-4:]
-    correction = warped.copy()
-    correction[: classes // 2] += 2 * other
-    return Inputs(
-        warped.astype(np.float16),
-        correction.astype(np.float16),
-        np.clip(distortion, 0, 1).astype(np.float16),
-        np.stack(flow, axis=-1).astype(np.float32) * 4,
-        height,
-        width,
-    )
-
-
-def wrong_pixels(inputs: Inputs, labels: NDArray[np.uint8]) -> int:
-    """Pixels whose label is not that of float64, other than by rounding."""
-    wrong = 0
-    columns = definition.axis(inputs.distortion.shape[1], inputs.width)
-    rows = definition.axis(inputs.distortion.shape[0], inputs.height)
-    planes = [inputs.warped, inputs.correction, inputs.distortion[np.newaxis]]
-    wide = [_mixed(one.astype(np.float64), *columns, axis=2) for one in planes]
-    for begin in range(0, inputs.height, 64):
-        part = tuple(one[begin : begin + 64] for one in rows)
-        warped, correction, share = (_mixed(one, *part, axis=1) for one in wide)
-        large = (1 - share) * warped + share * correction
-        chosen = np.take_along_axis(large, labels[begin : begin + 64][np.newaxis].astype(int), 0)
-        limit = _UNDECIDED * float(np.abs(inputs.warped).max())
-        wrong += int((large.max(axis=0) - chosen[0] > limit).sum())
-    return wrong
-
-
-def _mixed(
-    planes: NDArray[np.float64], lower: Any, upper: Any, share: Any, axis: int
-) -> NDArray[np.float64]:
-    """Interpolate one axis of (C, h, w) in float64."""
-    shape = [1, 1, 1]
-    shape[axis] = len(share)
-    weight = share.astype(np.float64).reshape(shape)
-    mixed = planes.take(lower, axis) * (1 - weight) + planes.take(upper, axis) * weight
-    return np.asarray(mixed, np.float64)
-
-
-def worst_warp(inputs: Inputs, carried: NDArray[np.float16]) -> float:
-    """Greatest error of the warped logits, as a share of the greatest logit."""
-    height, width = inputs.distortion.shape
-    place = inputs.flow.astype(np.float64)
-    x = np.clip(np.arange(width) + place[..., 0], 0, width - 1)
-    y = np.clip(np.arange(height)[:, np.newaxis] + place[..., 1], 0, height - 1)
-    left, top = x.astype(int), y.astype(int)
-    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    worst = 0.0
-    for plane, found in zip(inputs.warped.astype(np.float64), carried, strict=True):
-        upper = plane[top, left] * (1 - x + left) + plane[top, right] * (x - left)
-        lower = plane[bottom, left] * (1 - x + left) + plane[bottom, right] * (x - left)
-        exact = upper * (1 - y + top) + lower * (y - top)
-        worst = max(worst, float(np.abs(exact - found).max()))
-    return worst / float(np.abs(inputs.warped).max())
 
 
 def by_torch(inputs: Inputs) -> list[Timing]:

@@ -155,9 +155,9 @@ def test_a_missing_compiler_is_named_with_the_way_out(monkeypatch: pytest.Monkey
             raise ImportError("No module named 'numba'")
         return real(name, *args)  # type: ignore[arg-type]
 
-    name = "adverse_perception.kernels.sparse"
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.delattr("adverse_perception.kernels.sparse", raising=False)
+    for name in ("compiling", "sparse"):
+        monkeypatch.delitem(sys.modules, f"adverse_perception.kernels.{name}", raising=False)
+        monkeypatch.delattr(f"adverse_perception.kernels.{name}", raising=False)
     monkeypatch.setattr(builtins, "__import__", without_numba)
     with pytest.raises(ImportError, match="pip install numba"):
         label(np.zeros((2, 2, 2), np.float32), 4, 4)

@@ -10,11 +10,18 @@ import pytest
 import adverse_perception
 
 ROOT = Path(__file__).resolve().parents[1]
-OPTIONAL = ("rclpy", "onnxruntime", "openvino", "rosbags", "torch", "numba", "training", "demo")
+OPTIONAL = (
+    "rclpy", "onnxruntime", "openvino", "rosbags", "torch", "numba", "pycuda", "cuda",
+    "training", "demo",
+)  # fmt: skip
 ITS_OWN_IMPORT = {
     "adverse_perception.node",
     "adverse_perception.inference.onnxruntime_backend",
     "adverse_perception.inference.openvino_backend",
+    "adverse_perception.kernels.compiling",
+    "adverse_perception.kernels.cuda_device",
+    "adverse_perception.kernels.gather",
+    "adverse_perception.kernels.pycuda_device",
     "adverse_perception.kernels.sparse",
     "adverse_perception.bags",
 }

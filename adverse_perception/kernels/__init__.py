@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from adverse_perception.kernels.labelling import KernelError, label, warm_up
+import numpy as np
 
-__all__ = ["KernelError", "label", "warm_up"]
+from adverse_perception.kernels.errors import KernelError
+from adverse_perception.kernels.labelling import correct_and_label, label
+from adverse_perception.kernels.warping import warp
+
+__all__ = ["KernelError", "correct_and_label", "label", "warm_up", "warp"]
+
+
+def warm_up() -> None:
+    """Compile, or load from the cache, before the first frame needs it."""
+    logits = np.zeros((2, 2, 2), np.float32)
+    label(logits, 4, 4)
+    warped = warp(logits, np.zeros((2, 2, 2), np.float32))
+    correct_and_label(warped, logits, logits[0], 4, 4)

@@ -4,80 +4,97 @@ A bilinear value is a convex mix of its four corners. In a cell of the coarse gr
 corners agree on the class, no pixel can have another: it needs no interpolation, and its
 confidence is the mix of the corners' greatest probabilities. Only the cells that disagree, an
 eighth on streets, are interpolated, and there only the classes that can win.
+
+Two sets of logits blended by distortion are a convex mix too: a cell in which both sets agree,
+with themselves and with each other, needs no interpolation either. `planes` is therefore a tuple
+of one set, (logits,), or of two, (warped, correction), and the code is compiled for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-try:
-    from numba import njit
-except ImportError as error:
-    raise ImportError(
-        f"labelling on the CPU: expected the package numba, found none ({error});"
-        " install it with: pip install numba"
-    ) from error
-
-Array = Any
-"""numba infers array types; naming them here would only repeat the docstrings."""
-
-
-def _kept(**options: Any) -> Callable[[Any], Any]:
-    """Compile once and keep the code on disk, or at every start where no disk can be written."""
-
-    def decorate(function: Any) -> Any:
-        try:
-            return njit(cache=True, error_model="numpy", **options)(function)
-        except RuntimeError:  # neither beside this file nor in the user's cache folder
-            return njit(error_model="numpy", **options)(function)
-
-    return decorate
-
-
-_compiled = _kept(nogil=True)
-_part = _kept(inline="never")
+from adverse_perception.kernels.compiling import Array, compiled, inlined, part
 
 _FLOOR = np.float32(-24.0)
 """Logits further than this below the greatest weigh nothing in an 8-bit probability."""
 
+_NOBODY = 255
+"""Stands for the winner where the two sets of logits have different ones; no class has this id."""
 
-@_compiled
-def summarise(logits: Array, winner: Array, best: Array, share: Array) -> None:
+_BEST, _SHARE, _DISTORTION = 0, 1, 2
+"""Planes of what is known in every point of the grid: the greatest logit after blending, its
+softmax probability, and the share of the second set (not looked at where there is only one)."""
+
+
+@compiled
+def summarise(planes: Array, winner: Array, known: Array) -> None:
     """Winner, its logit and its probability in every point of the coarse grid.
 
     Args:
-        logits: (K, h, w) float32.
-        winner: (h, w) uint8, filled with the class of the greatest logit.
-        best: (h, w) float32, filled with that logit.
-        share: (h, w) float32, filled with its softmax probability.
+        planes: one or two sets of logits, (K, h, w) float32 each.
+        winner: (h, w) uint8, filled with the class of the greatest logit, 255 where two sets
+            have different ones.
+        known: (3, h, w) float32, the distortion given, the rest filled.
     """
-    classes, height, width = logits.shape
-    number = np.empty(width, np.int32)
+    best, share, distortion = known[_BEST], known[_SHARE], known[_DISTORTION]
+    classes, height, width = planes[0].shape
+    blend = np.empty((classes, 1, width), np.float32)
+    other = np.empty(width, np.uint8)
     for i in range(height):
-        top, total = best[i], share[i]
-        for j in range(width):
-            top[j] = logits[0, i, j]
-            number[j] = 0
-            total[j] = 0.0
-        for k in range(1, classes):
-            row = logits[k, i]
+        _strongest(planes[0], i, winner[i], best[i])
+        if len(planes) == 1:
+            _probability(planes[0], i, best[i], share[i])
+        else:
+            _strongest(planes[-1], i, other, best[i])
             for j in range(width):
-                greater = row[j] > top[j]
-                number[j] = np.int32(k) if greater else number[j]
-                top[j] = row[j] if greater else top[j]
-        for k in range(classes):
-            row = logits[k, i]
-            for j in range(width):
-                total[j] += _exp(row[j] - top[j])
-        for j in range(width):
-            winner[i, j] = number[j]
-            total[j] = np.float32(1.0) / total[j]
+                winner[i, j] = winner[i, j] if winner[i, j] == other[j] else _NOBODY
+            _blend(planes, i, distortion[i], blend)
+            _strongest(blend, 0, other, best[i])
+            _probability(blend, 0, best[i], share[i])
 
 
-@njit(inline="always", error_model="numpy")
+@part
+def _blend(planes: Array, i: int, distortion: Array, blend: Array) -> None:
+    """Blend a row of the grid."""
+    warped, correction = planes[0], planes[-1]
+    for k in range(len(blend)):
+        for j in range(len(distortion)):
+            blend[k, 0, j] = _mix(warped[k, i, j], correction[k, i, j], distortion[j])
+
+
+@part
+def _strongest(logits: Array, i: int, winner: Array, best: Array) -> None:
+    """Class of the greatest logit at every point of a row, the lowest of equals, and the logit."""
+    number = np.zeros(len(best), np.int32)
+    for j in range(len(best)):
+        best[j] = logits[0, i, j]
+    for k in range(1, len(logits)):
+        row = logits[k, i]
+        for j in range(len(best)):
+            greater = row[j] > best[j]
+            number[j] = np.int32(k) if greater else number[j]
+            best[j] = row[j] if greater else best[j]
+    for j in range(len(best)):
+        winner[j] = number[j]
+
+
+@part
+def _probability(logits: Array, i: int, best: Array, share: Array) -> None:
+    """Softmax probability of the greatest logit at every point of a row."""
+    for j in range(len(best)):
+        share[j] = 0.0
+    for k in range(len(logits)):
+        row = logits[k, i]
+        for j in range(len(best)):
+            share[j] += _exp(row[j] - best[j])
+    for j in range(len(best)):
+        share[j] = np.float32(1.0) / share[j]
+
+
+@inlined
 def _exp(x: Any) -> Any:
     """e^x of a float32 in [-24, 0] to 3e-5: a short series, then eight squarings; vectorises."""
     y = max(x, _FLOOR) * np.float32(1 / 256)
@@ -95,36 +112,40 @@ def _exp(x: Any) -> Any:
     return value * value
 
 
-@_compiled
-def fill(maps: Array, rows: Array, columns: Array, labels: Array, confidence: Array) -> None:
+@inlined
+def _mix(a: Any, b: Any, share: Any) -> Any:
+    """Go from a to b by a share."""
+    return a * (np.float32(1.0) - share) + b * share
+
+
+@compiled
+def fill(
+    winner: Array, share: Array, rows: Array, columns: Array, labels: Array, confidence: Array
+) -> None:
     """Label every pixel as if the four corners of every cell agreed.
 
     Args:
-        maps: (winner, share) of `summarise`.
+        winner: of `summarise`.
+        share: probability of the winner, (h, w) float32 of `summarise`.
         rows: lower, upper (intp) and share (float32) for every picture row.
         columns: the same for every picture column.
         labels: (H, W) uint8, filled.
         confidence: (H, W) uint8, filled.
     """
-    winner, share = maps
     top, bottom, weight_y, _ = rows
     left, right, weight_x, _ = columns
     height, width = labels.shape
     coarse = share.shape[0]
     wide = np.empty((coarse, width), np.float32)
-    scale = np.float32(255.0)
     for i in range(coarse):
         for x in range(width):
-            wide[i, x] = scale * (
-                share[i, left[x]] * (np.float32(1.0) - weight_x[x])
-                + share[i, right[x]] * weight_x[x]
-            )
-    half = np.float32(0.5)
+            certain = _mix(share[i, left[x]], share[i, right[x]], weight_x[x])
+            wide[i, x] = np.float32(255.0) * certain
     for y in range(height):
         i = top[y]
         upper, lower, weight = wide[i], wide[bottom[y]], weight_y[y]
         for x in range(width):
-            value = upper[x] + (lower[x] - upper[x]) * weight + half
+            value = upper[x] + (lower[x] - upper[x]) * weight + np.float32(0.5)
             confidence[y, x] = np.uint8(np.int32(value))
         if y > 0 and top[y - 1] == i:
             labels[y] = labels[y - 1]
@@ -133,25 +154,29 @@ def fill(maps: Array, rows: Array, columns: Array, labels: Array, confidence: Ar
                 labels[y, x] = winner[i, left[x]]
 
 
-@_compiled
+@compiled
 def correct(
-    logits: Array, maps: Array, rows: Array, columns: Array, labels: Array, confidence: Array
+    planes: Array, maps: Array, rows: Array, columns: Array, labels: Array, confidence: Array
 ) -> int:
     """Interpolate the cells whose corners disagree; the number of them is returned.
 
     Args:
-        logits: (K, h, w) float32.
-        maps: (winner, best, share) of `summarise`.
+        planes: one or two sets of logits, (K, h, w) float32 each.
+        maps: (winner, known) of `summarise`.
         rows: as for `fill`, and the first picture row of every cell, (h + 1,) intp.
         columns: as for `fill`, and the first picture column of every cell, (w + 1,) intp.
         labels: (H, W) uint8 of `fill`, corrected.
         confidence: (H, W) uint8 of `fill`, corrected.
     """
-    winner = maps[0]
-    classes, height, width = logits.shape
-    candidates = np.empty(classes, np.intp)
-    corners = np.empty((classes, 4), np.float32)
-    shares = np.empty((classes, 4), np.float32)
+    # Taken out of their tuples once: numba counts references each time, which costs as much as
+    # the work on a cell.
+    winner, known = maps
+    first_row, first_column = rows[3], columns[3]
+    number, height, width = planes[0].shape
+    reach = np.empty(number, np.float32)
+    candidates = np.zeros(number, np.intp)
+    # a cell's candidates: logits of the one set or the two, probabilities; then the distortion
+    corners = np.zeros((len(planes) + 2, number, 4), np.float32)
     found = 0
     for i in range(height):
         below = min(i + 1, height - 1)
@@ -162,79 +187,115 @@ def correct(
                 first == winner[i, beside]
                 and first == winner[below, j]
                 and first == winner[below, beside]
+                and first != _NOBODY
             ):
                 continue
             found += 1
             cell = (i, below, j, beside)
-            count = _candidates(logits, maps, cell, candidates, corners, shares)
-            _interpolate(
-                (rows[3][i], rows[3][i + 1], columns[3][j], columns[3][j + 1]),
-                (rows[2], columns[2]),
-                (candidates, corners, shares, count),
-                labels,
-                confidence,
-            )
+            bar = _reach(planes, known, cell, reach)
+            count = _gather(planes, known, cell, (reach, bar), candidates, corners)
+            box = (first_row[i], first_row[i + 1], first_column[j], first_column[j + 1])
+            if count == 1:  # it has all four corners: its confidence is filled in already
+                labels[box[0] : box[1], box[2] : box[3]] = candidates[0]
+            else:
+                weights = (rows[2], columns[2])
+                _interpolate(box, weights, candidates[:count], corners, labels, confidence)
     return found
 
 
-@_part
-def _candidates(
-    logits: Array, maps: Array, cell: Any, candidates: Array, corners: Array, shares: Array
+@part
+def _reach(planes: Array, known: Array, cell: Any, reach: Array) -> Any:
+    """Find the greatest logit of every class in a cell; the greatest smallest is returned.
+
+    The blend is linear in the distortion and convex in the corners, so both are found at a corner
+    with the cell's least or greatest distortion.
+    """
+    warped, correction = planes[0], planes[-1]
+    i, below, j, beside = cell
+    least = most = np.float32(0.0)
+    if len(planes) == 2:
+        a, b = known[_DISTORTION, i, j], known[_DISTORTION, i, beside]
+        c, d = known[_DISTORTION, below, j], known[_DISTORTION, below, beside]
+        least, most = _span(a, b, c, d)
+    bar = np.float32(-np.inf)
+    for k in range(len(reach)):
+        a, b = warped[k, i, j], warped[k, i, beside]
+        c, d = warped[k, below, j], warped[k, below, beside]
+        low, high = _span(a, b, c, d)
+        if len(planes) == 2:
+            e, f = correction[k, i, j], correction[k, i, beside]
+            g, h = correction[k, below, j], correction[k, below, beside]
+            lows = _span(
+                _mix(a, e, least), _mix(b, f, least), _mix(c, g, least), _mix(d, h, least)
+            )
+            highs = _span(_mix(a, e, most), _mix(b, f, most), _mix(c, g, most), _mix(d, h, most))
+            low, high = min(lows[0], highs[0]), max(lows[1], highs[1])
+        reach[k] = high
+        bar = max(bar, low)
+    return bar
+
+
+@inlined
+def _span(a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Least and greatest of four."""
+    return min(min(a, b), min(c, d)), max(max(a, b), max(c, d))
+
+
+@part
+def _gather(
+    planes: Array, known: Array, cell: Any, reach: Any, candidates: Array, corners: Array
 ) -> int:
     """Gather the classes that can win somewhere in a cell, lowest id first, with their corners.
 
-    A class cannot win whose greatest corner is under another class's smallest.
+    A class cannot win whose greatest logit is under another class's smallest.
     """
-    best, share = maps[1], maps[2]
-    i, below, j, beside = cell
-    bar = np.float32(-np.inf)
-    for k in range(logits.shape[0]):
-        smallest = min(
-            min(logits[k, i, j], logits[k, i, beside]),
-            min(logits[k, below, j], logits[k, below, beside]),
-        )
-        bar = max(bar, smallest)
+    warped, correction = planes[0], planes[-1]
+    reach, bar = reach
     count = 0
-    for k in range(logits.shape[0]):
-        a, b = logits[k, i, j], logits[k, i, beside]
-        c, d = logits[k, below, j], logits[k, below, beside]
-        if max(max(a, b), max(c, d)) < bar:
+    for k in range(len(candidates)):
+        if reach[k] < bar:
             continue
         candidates[count] = k
-        corners[count, 0], corners[count, 1] = a, b
-        corners[count, 2], corners[count, 3] = c, d
-        shares[count, 0] = _exp(a - best[i, j]) * share[i, j]
-        shares[count, 1] = _exp(b - best[i, beside]) * share[i, beside]
-        shares[count, 2] = _exp(c - best[below, j]) * share[below, j]
-        shares[count, 3] = _exp(d - best[below, beside]) * share[below, beside]
+        for n in range(4):
+            i, j = cell[n // 2], cell[2 + n % 2]
+            value = corners[0, count, n] = warped[k, i, j]
+            if len(planes) == 2:
+                corners[1, count, n] = correction[k, i, j]
+                value = _mix(value, correction[k, i, j], known[_DISTORTION, i, j])
+                corners[-1, 0, n] = known[_DISTORTION, i, j]
+            corners[-2, count, n] = _exp(value - known[_BEST, i, j]) * known[_SHARE, i, j]
         count += 1
-    return count
+    return max(count, 1)  # logits that are not numbers still name a class
 
 
-@_part
-def _interpolate(box: Any, weights: Any, classes: Any, labels: Array, confidence: Array) -> None:
+@part
+def _interpolate(
+    box: Any, weights: Any, candidates: Array, corners: Array, labels: Array, confidence: Array
+) -> None:
     """Label the pixels of one cell; the order of operations is torch's."""
-    candidates, corners, shares, count = classes
-    one = np.float32(1.0)
+    weight_y, weight_x = weights
+    first, second, shares = corners[0], corners[1], corners[-2]
+    p, q = corners[-1, 0, 0], corners[-1, 0, 1]
+    r, s = corners[-1, 0, 2], corners[-1, 0, 3]
     for y in range(box[0], box[1]):
-        down = weights[0][y]
-        up = one - down
+        down = weight_y[y]
         for x in range(box[2], box[3]):
-            right = weights[1][x]
-            left = one - right
+            right = weight_x[x]
+            damage = _mix(_mix(p, q, right), _mix(r, s, right), down)
             winner = 0
             greatest = np.float32(-np.inf)
-            for n in range(count):
-                value = (corners[n, 0] * left + corners[n, 1] * right) * up + (
-                    corners[n, 2] * left + corners[n, 3] * right
-                ) * down
-                if value > greatest:
-                    greatest = value
-                    winner = n
-            probability = (shares[winner, 0] * left + shares[winner, 1] * right) * up + (
-                shares[winner, 2] * left + shares[winner, 3] * right
-            ) * down
+            for n in range(len(candidates)):
+                upper = _mix(first[n, 0], first[n, 1], right)
+                value = _mix(upper, _mix(first[n, 2], first[n, 3], right), down)
+                if len(corners) == 4:
+                    upper = _mix(second[n, 0], second[n, 1], right)
+                    lower = _mix(second[n, 2], second[n, 3], right)
+                    value = _mix(value, _mix(upper, lower, down), damage)
+                better = value > greatest
+                greatest = value if better else greatest
+                winner = n if better else winner
+            upper = _mix(shares[winner, 0], shares[winner, 1], right)
+            lower = _mix(shares[winner, 2], shares[winner, 3], right)
+            certain = _mix(upper, lower, down) * np.float32(255.0) + np.float32(0.5)
             labels[y, x] = candidates[winner]
-            confidence[y, x] = np.uint8(
-                np.int32(probability * np.float32(255.0) + np.float32(0.5))
-            )
+            confidence[y, x] = np.uint8(np.int32(certain))
