@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from typing import Any
 
 from torch import nn
 
@@ -110,7 +111,7 @@ class Recipe:
         size: (height, width) of the pictures it is trained and exported for.
         crop: (height, width) of a training sample.
         losses: weights of the method's losses.
-        options: for ablations, parts of the joint network to leave out, SR-Net's map, or DMNet
+        options: of the network: parts to leave out in ablations, a size, SR-Net's map, or DMNet
             `calibrated`.
     """
 
@@ -127,7 +128,7 @@ class Recipe:
     rare_class_power: float = 0.4
     seed: int = 1
     losses: Mapping[str, float] = field(default_factory=dict)
-    options: Mapping[str, bool] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def restores(self) -> bool:
@@ -147,7 +148,7 @@ class Recipe:
 NETWORKS: dict[str, Callable[[Recipe], nn.Module]] = {
     "weather": lambda recipe: WeatherNet(len(Weather), recipe.width),
     "correction": lambda recipe: LightCorrection(
-        recipe.backbone, len(CLASS_NAMES), recipe.width, len(EVIDENCE)
+        recipe.backbone, len(CLASS_NAMES), recipe.width, len(EVIDENCE), **recipe.options
     ),
     "segmentation": lambda recipe: segmenter(recipe.backbone, len(CLASS_NAMES), recipe.width),
     "joint": lambda recipe: JointNet(

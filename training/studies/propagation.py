@@ -23,7 +23,7 @@ from tqdm import tqdm
 from adverse_perception import kernels
 from adverse_perception.files import FileError
 from adverse_perception.frames import Float32Array, UInt8Array, Weather
-from adverse_perception.inference import Engine
+from adverse_perception.inference import Engine, EngineError, load_engine
 from adverse_perception.labels import UNLABELLED
 from adverse_perception.scores import ConfusionMatrix, consistency
 from training.checkpoints import open_checkpoint, open_guide
@@ -210,7 +210,8 @@ def study(ways: Ways, key: Engine, arguments: argparse.Namespace) -> dict[str, d
             found[title] = {"pda": [{"": row, **curve(way, played)} for row, way in bar]}
             if clear:
                 found[title]["steadiness"] = consistency_rows(ways, played)
-                found[title]["keyframes"] = adaptive_rows(ways["light step"], played)
+                if "light step" in ways:
+                    found[title]["keyframes"] = adaptive_rows(ways["light step"], played)
     return found
 
 
@@ -241,9 +242,15 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("correction", type=Path, help="checkpoint of the light step")
     parser.add_argument("--paper", type=Path, help="checkpoint of a `davss` training")
     parser.add_argument(
-        "--key", type=Path, default=KEY, help="checkpoint of the key network (%(default)s)"
+        "--key",
+        type=Path,
+        default=KEY,
+        help="the key network, a checkpoint or an engine (default: %(default)s)",
     )
     parser.add_argument("--data", type=Path, help="folder that holds camvid/")
+    parser.add_argument(
+        "--rows", nargs="+", default=[], metavar="NAME", help="only the rows that begin like this"
+    )
     parser.add_argument("--drives", type=int, default=len(DRIVES), help="drawn drives to play")
     parser.add_argument("--frames", type=int, default=DRIVE_FRAMES, help="frames of a drive")
     parser.add_argument(
@@ -265,17 +272,27 @@ def main(given: list[str] | None = None) -> int:
     try:
         light = open_checkpoint(arguments.correction)
         ways = ways_of(NetworkEngine(light.recipe, light.network), _paper(arguments.paper))
-        key = key_engine(open_guide(arguments.key), SIZE)
+        wanted = tuple(arguments.rows) or ("",)
+        ways = {row: way for row, way in ways.items() if row.startswith(wanted)}
+        key = _key(arguments.key)
         kernels.warm_up()
         found = study(ways, key, arguments)
         command = "python -m training.studies.propagation CORRECTION"
         command += " --paper DAVSS" if arguments.paper else ""
+        command += f" --key {arguments.key.name}" if arguments.key != KEY else ""
+        command += f" --weathers {' '.join(arguments.weathers)}"
         write_results(arguments.out, "Propagation", text_of(found, command), found)
-    except (ValueError, FileError) as error:
+    except (ValueError, EngineError, FileError) as error:
         print(f"training.studies.propagation: {error}", file=sys.stderr)
         return 2
     print(text_of(found, command))
     return 0
+
+
+def _key(path: Path) -> Engine:
+    if path.suffix == ".onnx":
+        return load_engine(path)
+    return key_engine(open_guide(path), SIZE)
 
 
 def _paper(path: Path | None) -> DistortionAware | None:
