@@ -124,7 +124,7 @@ class Camera:
         segmentation = self.pipeline.process(frame)
         for engine, failure in self.pipeline.errors.items():
             if failure != before.get(engine):
-                reason = f"engine {engine} failed on {failure.count} frame(s): {failure.message}"
+                reason = f"{engine} failed on {failure.count} frame(s): {failure.message}"
                 between = engine in segmentation.failures
                 self._note(Trouble.UNCORRECTED if between else Trouble.RESCUED, reason)
         return segmentation

@@ -23,7 +23,7 @@ from adverse_perception.inference import Engine
 from adverse_perception.propagation import Propagation, Step, halved
 from adverse_perception.segmenters import LABELS, SEGMENTERS, Passage, check_finite
 
-FLOW = "flow"
+FLOW = "optical flow"
 """What failures of optical flow are told under."""
 
 CUT = 0.08
@@ -165,7 +165,7 @@ class _Keyframe:
         self._frames += 1
         self._stamp_ns = frame.stamp_ns
         step = self._propagation.step(picture)
-        if not np.isfinite(step.evidence).all():
+        if not (np.isfinite(step.evidence).all() and np.isfinite(self._propagation.flow).all()):
             raise ValueError("expected finite optical flow, found nan or infinity")
         return step
 

@@ -160,6 +160,8 @@ class PerceptionNode(LifecycleNode):
             now_ns=lambda: int(self.get_clock().now().nanoseconds),
             complain=partial(self._complain, "worker", "unexpected"),
         )
+        for camera in self._cameras.values():
+            camera.pipeline.forget()  # what was seen before the node was paused is stale
         self._worker = Worker(self._cameras, self._topics, surface)
         for name in self._cameras:
             self._topics[name].publish_label_info()

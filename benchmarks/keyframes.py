@@ -8,7 +8,6 @@ labels, for every size, runtime and number of cores. Another program on the mach
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import threading
 import time
@@ -21,6 +20,7 @@ import numpy as np
 
 from adverse_perception import kernels
 from adverse_perception.config import PipelineConfig
+from adverse_perception.files import write_json
 from adverse_perception.frames import Condition, Frame, UInt8Array, Weather
 from adverse_perception.inference import Engine, EngineError, engines_folder, load_engine
 from adverse_perception.keyframes import KeyframeSegmenter
@@ -96,6 +96,7 @@ def overlapped(backend: str, frames: list[Frame]) -> dict[str, float]:
     Then no frame would wait for it: the longest latency would be a step's, and the result of a key
     frame would be as many frames old as the network takes.
     """
+    cv2.setNumThreads(1)  # its threads are pinned to no core
     folder, cores = engines_folder(), sorted(os.sched_getaffinity(0))
     clear, correction = (
         load_engine(folder / f"{name}.onnx", backend=backend) for name in ("clear", "correction")
@@ -107,7 +108,9 @@ def overlapped(backend: str, frames: list[Frame]) -> dict[str, float]:
         segmenter = KeyframeSegmenter(clear, correction, settings)
         segmenter.segment(frames[0], Condition(Weather.CLEAR))
         taken: list[float] = times.setdefault("key", [])
-        other = threading.Thread(target=_run_on, args=(clear, frames[0], cores[1], over, taken))
+        other = threading.Thread(
+            target=_run_on, args=(clear, frames[0], cores[1], over, taken), daemon=True
+        )
         if beside:
             other.start()
         os.sched_setaffinity(0, cores[:1])
@@ -167,7 +170,7 @@ def main() -> int:
     os.sched_setaffinity(0, able)
     print(table(_COLUMNS, [tuple(record.values()) for record in records]))
     print(f"\ninterval {asked.interval}; {describe(machine())}")
-    beside = overlapped(_BACKENDS[0], frames) if len(able) > 1 else {}
+    beside = overlapped(_BACKENDS[0], frames) if records and len(able) > 1 else {}
     if beside:
         print(
             f"\nthe key network on a second core, {_BACKENDS[0]}, {size[0]}x{size[1]}: p95 of a"
@@ -177,7 +180,7 @@ def main() -> int:
     if asked.json:
         found = {"rows": records, "overlapped": beside, "machine": machine()}
         record = {"interval": asked.interval, **found}
-        asked.json.write_text(json.dumps(record, indent=1))
+        write_json(asked.json, record)
     return 0
 
 

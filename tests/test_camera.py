@@ -81,7 +81,7 @@ def test_an_engine_that_fails_is_stood_in_for_and_named(said: Said) -> None:
     labelled = said.label(1.0)
     assert labelled and labelled.segmentation.engine == "clear"
     status = said.camera.health.status(0.0, Surroundings(silent_after_s=1e9))
-    assert "engine all_weather failed on 1 frame(s)" in status.message
+    assert "all_weather failed on 1 frame(s)" in status.message
     assert "out of memory" in status.message
 
 

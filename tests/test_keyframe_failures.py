@@ -78,11 +78,12 @@ def test_a_correction_of_another_shape_is_a_failure(
     assert "correct_and_label: expected" in found[1].failures["correction"]
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_flow_that_is_no_number_makes_a_key_frame(
-    segmenter: KeyframeSegmenter, monkeypatch: pytest.MonkeyPatch
+    segmenter: KeyframeSegmenter, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
     def mad(seen: UInt8Array, before: UInt8Array) -> Float32Array:
-        return np.full((*seen.shape, 2), np.nan, np.float32)
+        return np.full((*seen.shape, 2), value, np.float32)
 
     monkeypatch.setattr(propagation, "_flow_estimator", lambda *_: mad)
     found = said_of(segmenter, frames(3))
@@ -128,7 +129,7 @@ def test_a_failing_correction_is_complained_of_by_its_name(
         labelled = camera.label(camera.receive(message), NodeConfig())
         assert labelled and labelled.segmentation.engine == "clear"
     assert [cause for cause, _ in complaints] == [Trouble.UNCORRECTED] * 2
-    assert "engine correction failed on 2 frame(s): RuntimeError" in complaints[-1][1]
+    assert "correction failed on 2 frame(s): RuntimeError" in complaints[-1][1]
     status = camera.health.status(0.0, Surroundings(silent_after_s=1e9))
     assert "key frames stand in" in status.message
     assert camera.pipeline.errors["correction"].count == 2

@@ -5,6 +5,7 @@ As in `training.samples`, sample i is a pure function of the recipe and i.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,6 +30,14 @@ _OF_ONE = 20
 """Samples taken from one clip: drawing it and running the key network costs more than a step."""
 
 
+_CUTS = 0.25
+"""Share of the samples whose key frame shows another scene. The vehicle makes key frames of most
+such frames; here they teach the correction to see for itself, of which distortions alone, a small
+part of a picture, teach too little."""
+_RATE_HZ = 15.0
+"""At which weather passes by."""
+
+
 def clip_stream(
     recipe: Recipe, clips: Mapping[str, ClipSource], guide: Guide | None
 ) -> Dataset[dict[str, Tensor]]:
@@ -41,11 +50,6 @@ def clip_stream(
             "none; name a checkpoint with --guide"
         )
     return CorrectionStream(recipe, clips, guide)
-
-
-_CUTS = 0.25
-"""Share of the samples whose key frame shows another scene: what is warped is of no use, and the
-correction has to learn to see for itself. Distortions alone are too small a part of a picture."""
 
 
 class _ClipStream(Dataset[dict[str, Tensor]]):
@@ -80,7 +84,7 @@ def _in_weather(
     name = list(conditions)[int(rng.choice(len(shares), p=shares / shares.sum()))]
     state = draw(name, rng, recipe.augmentation.strength)
     images = [
-        render(image, estimate_depth(image), state, number / 15)
+        render(image, estimate_depth(image), state, number / _RATE_HZ)
         for image, number in zip(clip.images, numbers, strict=True)
     ]
     return replace(clip, images=tuple(images))
@@ -108,7 +112,7 @@ class CorrectionStream(_ClipStream):
 
     def __init__(self, recipe: Recipe, sources: Mapping[str, ClipSource], guide: Guide) -> None:
         super().__init__(recipe, sources)
-        self._guide = guide
+        self._guide = copy.deepcopy(guide)  # the run may take its own to a GPU
         self._recent: dict[int, _Known] = {}
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:

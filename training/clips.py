@@ -26,15 +26,20 @@ from training.street import Street
 from training.synthesis import estimate_depth
 from training.transforms import Geometry, affine, warp_map, warp_picture
 
-_SPEED = 9.0
+_SPEED_MPS = 9.0
 _INTERVALS_S = (1 / 30, 1 / 8)
 """Shortest and longest time between two frames: at 9 m/s as a car of 5 to 16 m/s at 15 Hz."""
 _STEPS_M = (0.0, 1.1)
+"""How far a car drives from frame to frame."""
 _TURN_PX = 3.0
+"""How far, about, the picture turns meanwhile."""
 _NEAREST_M = 1.5
+"""Nothing comes nearer to the camera."""
 _HORIZON = 0.45
+"""Its height, in shares from the top."""
 _SIZE = (480, 360)
-_OURS = label_map(
+"""Width and height of a drawn clip."""
+OURS = label_map(
     {number: number for number in range(len(CLASS_NAMES))},
     {number: (name,) for number, name in enumerate(CLASS_NAMES)},
     range(256),
@@ -80,7 +85,7 @@ class ClipSource(Protocol):
     """Where clips come from."""
 
     def draw(self, rng: np.random.Generator, numbers: Sequence[int]) -> Clip:
-        """The frames of a video with these numbers, increasing, at about 15 Hz."""
+        """The frames of a video with these numbers, increasing."""
         ...
 
 
@@ -91,14 +96,14 @@ class DrivenStreets:
         """See `ClipSource.draw`."""
         interval_s = float(np.exp(rng.uniform(*np.log(_INTERVALS_S))))
         length_m = float(rng.uniform(60, 140))
-        begin_s = float(rng.uniform(0, 0.2 * length_m / _SPEED))
+        begin_s = float(rng.uniform(0, 0.2 * length_m / _SPEED_MPS))
         stamps = [begin_s + number * interval_s for number in numbers]
         street = Street.draw(
             int(rng.integers(1 << 31)),
             size=_SIZE,
             length_m=length_m,
-            speed=_SPEED,
-            sharp_to_m=stamps[-1] * _SPEED + 25.0,
+            speed=_SPEED_MPS,
+            sharp_to_m=stamps[-1] * _SPEED_MPS + 25.0,
         )
         gaps = [0.0, *(before - after for before, after in pairwise(stamps))]
         views = [street.render(at, gap) for at, gap in zip(stamps, gaps, strict=True)]
@@ -106,7 +111,7 @@ class DrivenStreets:
         return Clip(
             tuple(view.image for view in views),
             tuple(view.labels for view in views),
-            _OURS,
+            OURS,
             tuple(flows),
         )
 
@@ -165,7 +170,10 @@ def _labels_at(labels: UInt8Array, places: Places) -> UInt8Array:
 
 
 class Recorded:
-    """Videos around labelled frames, as Cityscapes' sequences: the labelled frame comes last."""
+    """Videos around labelled frames, as Cityscapes' sequences: the labelled frame comes last.
+
+    Frames are counted as the data set has them, at 17 Hz in Cityscapes and 30 in CamVid's videos.
+    """
 
     def __init__(self, pack: Labelled) -> None:
         """Take the pairs of a pack that have neighbours before them; there must be some."""
@@ -176,6 +184,8 @@ class Recorded:
         """See `ClipSource.draw`."""
         number = self._numbers[int(rng.integers(len(self._numbers)))]
         pair, sample = self._pack.pairs[number], self._pack.sample(number, paired=False)
+        if sample.neighbours is not pair.neighbours:  # a broken picture: the next one was taken
+            pair = next(one for one in self._pack.pairs if one.neighbours is sample.neighbours)
         before = [pair.cut(read_image(_nearest(pair, at - numbers[-1]))) for at in numbers[:-1]]
         bare = np.full_like(sample.labels, UNLABELLED)
         unknown = _unknown(sample.labels.shape)
@@ -194,7 +204,8 @@ def has_video(pair: Pair) -> bool:
 
 def _nearest(pair: Pair, distance: int) -> Path:
     """The frame at a distance, or the nearest to it that the data set has."""
-    known = min(pair.neighbours, key=lambda at: (abs(at - distance), at))
+    before = [at for at in pair.neighbours if at < 0]
+    known = min(before, key=lambda at: (abs(at - distance), at))
     return pair.neighbours[known]
 
 

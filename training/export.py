@@ -58,6 +58,9 @@ _FREE = {
 }
 """Axes without a size of their own."""
 OTHER_TERMS = "not known to this package: as its owner says"
+SCORED = ("joint", "segmentation", "weather")
+"""Roles whose engines label or name something by themselves; for a correction there is
+`training.studies.propagation`."""
 STAND_IN = "stands in on every route that has no network of its own"
 
 
@@ -186,8 +189,6 @@ def _difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
 def measure(checkpoint: Checkpoint, pack: Pack) -> dict[str, float]:
     """MIoU of a segmentation network in every weather, or accuracy of the classifier."""
     engine = NetworkEngine(checkpoint.recipe, checkpoint.network)
-    if checkpoint.recipe.role == "correction":  # by itself it labels nothing: studies.propagation
-        return {}
     if checkpoint.recipe.role == "weather":
         return {"accuracy": round(float(evaluate(engine, pack)["accuracy"]), 4)}
     weathers = {"clear": None, "rain": "rain", "fog": "fog", "night": "night"}
@@ -263,7 +264,7 @@ def main(given: list[str] | None = None) -> int:
         if arguments.adjust:
             checkpoint = adjusted(checkpoint, arguments.adjust)
         scores: dict[str, float] = {}
-        if not arguments.no_scores:
+        if not arguments.no_scores and checkpoint.recipe.role in SCORED:
             pack = open_pack(arguments.data or data_folder() / "camvid", "test")
             scores = measure(checkpoint, pack)
         metadata = export(checkpoint, arguments.out, scores)

@@ -72,7 +72,7 @@ _CORRECTION = Recipe(
     losses={"distortion": 0.2, "distillation": 0.5, "seeing": 0.5},
 )
 
-_LARGE = replace(_CORRECTION, name="correction_large", options={"shrunk": 8 / 9})
+_LARGE = replace(_CORRECTION, name="correction_large", options={"shrunk": (5, 6)})
 """A fifth of the key network's cost instead of a ninth."""
 
 VIDEO_RECIPES = {

@@ -172,20 +172,22 @@ class PaperSystem:
 
     def __init__(self, aware: DistortionAware, *, corrected: bool = True) -> None:
         self._aware, self._corrected = aware.eval(), corrected
+        self._device = next(aware.parameters()).device
 
     @torch.no_grad()
     def begin(self, frame: VideoFrame) -> None:
         """See `Carrier.begin`."""
-        logits = torch.from_numpy(frame.logits)[None]
-        self._memory = self._aware.begin(planes_of(frame.working), logits)
+        logits = torch.from_numpy(frame.logits)[None].to(self._device)
+        self._memory = self._aware.begin(planes_of(frame.working).to(self._device), logits)
 
     @torch.no_grad()
     def carry(self, frame: VideoFrame) -> UInt8Array:
         """See `Carrier.carry`."""
-        self._memory = self._aware.propagate(self._memory, planes_of(frame.working))
+        seen = planes_of(frame.working).to(self._device)
+        self._memory = self._aware.propagate(self._memory, seen)
         if not self._corrected:
-            return kernels.label(self._memory.logits[0].numpy(), *frame.labels.shape)[0]
-        parts = [part[0].numpy() for part in self._aware.correct(self._memory)]
+            return kernels.label(self._memory.logits[0].cpu().numpy(), *frame.labels.shape)[0]
+        parts = [part[0].cpu().numpy() for part in self._aware.correct(self._memory)]
         propagated, correction, distortion = parts
         return kernels.correct_and_label(
             propagated, correction, distortion[0], *frame.labels.shape

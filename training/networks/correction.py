@@ -17,8 +17,9 @@ from torch.nn.functional import avg_pool2d, interpolate
 from training.networks.blocks import conv_bn_relu, separable
 from training.networks.deeplab import DeepLabV3Plus
 
-SHRUNK = 2 / 3
-"""Size of the small picture, of the halved one."""
+SHRUNK = (2, 3)
+"""Size of the small picture over that of the halved one, as a fraction."""
+_STRIDE = 4
 _CHANNELS = 32
 _SELDOM = -2.0
 """Logit of a distortion before anything is learnt."""
@@ -27,8 +28,9 @@ _SELDOM = -2.0
 class Corrected(NamedTuple):
     """What the light step says of a frame.
 
-    Shape: correction (N, K, h, w), logits from the frame itself; distortion (N, 1, h, w), 0 to 1,
-        how much they count: Y = (1 - D) warped + D correction. `LightCorrection` gives its logit.
+    Shape: correction (N, K, h, w), logits from the frame itself; distortion (N, 1, h, w), how much
+        they count: Y = (1 - D) warped + D correction. Its logit from `LightCorrection`, D itself,
+        0 to 1, from `CorrectionOutputs`.
     """
 
     correction: Tensor
@@ -44,11 +46,17 @@ class LightCorrection(nn.Module):
     Args:
         backbone, classes, width: of the segmenter; the key network's, to begin from its weights.
         evidence: E.
-        shrunk: size of the picture it sees, of the one it is given.
+        shrunk: size of the picture it sees over that of the one it is given, as a fraction.
     """
 
     def __init__(
-        self, backbone: str, classes: int, width: int, evidence: int, *, shrunk: float = SHRUNK
+        self,
+        backbone: str,
+        classes: int,
+        width: int,
+        evidence: int,
+        *,
+        shrunk: tuple[int, int] = SHRUNK,
     ) -> None:
         super().__init__()
         self.segmenter = DeepLabV3Plus(backbone, classes, width)
@@ -62,9 +70,10 @@ class LightCorrection(nn.Module):
         nn.init.constant_(self.weigh[-1].get_parameter("bias"), _SELDOM)
 
     def forward(self, image: Tensor, warped: Tensor, evidence: Tensor) -> Corrected:
-        small = interpolate(
-            self.segmenter.normalise(image), scale_factor=self.shrunk, mode="bilinear"
-        )
+        # In multiples of the stride, or the logits reach beyond the picture and would be squeezed.
+        height, width = (_shrunk(side, *self.shrunk) for side in image.shape[1:3])
+        planes = self.segmenter.normalise(image)
+        small = interpolate(planes, size=(height, width), mode="bilinear")
         logits = self.segmenter.features(small).logits
         correction, distortion = (
             interpolate(x, size=warped.shape[2:], mode="bilinear")
@@ -81,6 +90,11 @@ class LightCorrection(nn.Module):
         sure = [one.amax(1, keepdim=True) for one in (before, now)]
         weighed: Tensor = self.weigh(torch.cat([evidence, agreed, *sure], 1))
         return weighed
+
+
+def _shrunk(side: int, over: int, under: int) -> int:
+    """The multiple of the stride that is nearest to a side's share; traced as it is."""
+    return (side * over // under + _STRIDE // 2) // _STRIDE * _STRIDE
 
 
 class CorrectionOutputs(nn.Module):

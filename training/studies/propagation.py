@@ -55,8 +55,6 @@ LIMITS = (0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2)
 INTERVALS = (2, 3, 4, 5, 7, 10)
 LONGEST_GAP = 20
 """Frames after which a key frame comes whatever the distortion is."""
-_PAPER_EVERY = 3
-"""The paper's networks, in PyTorch on a CPU, start at every third frame only."""
 Ways = Mapping[str, Callable[[], Carrier]]
 Videos = Sequence[Sequence[VideoFrame]]
 
@@ -80,9 +78,8 @@ def curve(way: Callable[[], Carrier], played: Videos) -> dict[str, float]:
     """MIoU in percent by distance, `0` to `9`, over all videos, and the means of intervals."""
     totals = {distance: ConfusionMatrix() for distance in range(LONGEST + 1)}
     carrier = way()
-    every = _PAPER_EVERY if isinstance(carrier, PaperSystem) else 1
     for video in played:
-        for distance, matrix in pda(video, carrier, every=every).items():
+        for distance, matrix in pda(video, carrier).items():
             totals[distance].counts += matrix.counts
         for frame in video[LONGEST:]:
             totals[0].add(EveryFrame().carry(frame), frame.labels)
