@@ -19,8 +19,8 @@ from adverse_perception.frames import (
     Segmentation,
     UInt8Array,
 )
-from adverse_perception.inference import Engine
-from adverse_perception.propagation import Propagation, Step, halved
+from adverse_perception.inference import Engine, EngineError
+from adverse_perception.propagation import EVIDENCE, Propagation, Step, halved
 from adverse_perception.segmenters import LABELS, SEGMENTERS, Passage, check_finite
 
 FLOW = "optical flow"
@@ -77,7 +77,7 @@ class KeyframeSegmenter:
         try:
             said = self._carried(last, passage, picture, settings.distortion_limit)
         except _NotCarried as reason:
-            said = self._as_keyframe(passage, picture)
+            said = self._stood_in(passage, picture, reason.failures)
             return replace(said, distortion=reason.distortion, failures=reason.failures)
         self._keyframe = last
         return said
@@ -103,6 +103,16 @@ class KeyframeSegmenter:
         said = passage.labelled(logits)
         self._keyframe = _Keyframe(passage.frame, picture, logits)
         return said
+
+    def _stood_in(
+        self, passage: Passage, picture: UInt8Array, failures: Mapping[str, str]
+    ) -> Segmentation:
+        """A key frame for one that could not be carried on to; tells both failures if it fails."""
+        try:
+            return self._as_keyframe(passage, picture)
+        except Exception as error:
+            told = [f"; before that, {name}: {said}" for name, said in failures.items()]
+            raise EngineError(f"{error}{''.join(told)}") from error
 
     def _carried(
         self, last: _Keyframe, passage: Passage, picture: UInt8Array, limit: float
@@ -132,6 +142,25 @@ class KeyframeSegmenter:
                 step.warped, found["correction"], distortion, height, width
             )
         return replace(passage.said(labels, confidence), keyframe=False, distortion=mean)
+
+
+def try_out(correction: Engine) -> None:
+    """Run a correction engine once, on nothing: it is warm then, and reads what it is given.
+
+    Raises:
+        EngineError: it does not, as one that was made for other evidence.
+    """
+    told = correction.metadata
+    grid = -(-told.input_height // told.stride), -(-told.input_width // told.stride)
+    planes = {"warped": len(told.classes), "evidence": len(EVIDENCE)}
+    maps = {name: np.zeros((count, *grid), np.float32) for name, count in planes.items()}
+    try:
+        correction.run(np.zeros((told.input_height, told.input_width, 3), np.uint8), (), maps)
+    except EngineError as error:
+        raise EngineError(
+            f"engine {correction.name}: expected one that reads {planes['warped']} planes of"
+            f" logits and {planes['evidence']} of evidence, found: {error}; export it again"
+        ) from error
 
 
 class _Keyframe:

@@ -15,7 +15,7 @@ from adverse_perception.inference import (
     engine_files,
     load_engine,
 )
-from adverse_perception.keyframes import KeyframeSegmenter
+from adverse_perception.keyframes import KeyframeSegmenter, try_out
 from adverse_perception.segmenters import SEGMENTERS, Segmenter
 from adverse_perception.weather import WeatherClassifier, certain
 
@@ -160,6 +160,8 @@ class Engines:
                 f"{where}: expected an engine of role 'weather', found none;"
                 " export it, or set condition to one weather"
             )
+        if correction is not None:
+            try_out(correction)
         routes = {one: _most_special(one, loaded, where) for one in Weather}
         return cls(weather, routes, correction)
 

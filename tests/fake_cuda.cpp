@@ -143,11 +143,20 @@ CALL cuLaunchKernel(void* function, unsigned across, unsigned down, unsigned dee
 CALL cuStreamCreate(void** stream, unsigned flags) {
   IN_CONTEXT;
   *stream = std::malloc(1);
+  ++allocated;
   return flags == 1 ? SUCCESS : INVALID_VALUE;  // one that does not wait for the default stream
 }
-CALL cuStreamDestroy_v2(void* stream) { std::free(stream); return SUCCESS; }
+CALL cuStreamDestroy_v2(void* stream) {
+  std::free(stream);
+  --allocated;
+  return SUCCESS;
+}
 CALL cuStreamSynchronize(void* stream) { return stream ? SUCCESS : INVALID_VALUE; }
-CALL cuEventCreate(void** event, unsigned) { *event = std::malloc(1); return SUCCESS; }
+CALL cuEventCreate(void** event, unsigned) {
+  *event = std::malloc(1);
+  ++allocated;
+  return SUCCESS;
+}
 CALL cuEventRecord(void*, void* stream) { return stream ? SUCCESS : INVALID_VALUE; }
 CALL cuEventElapsedTime_v2(float* milliseconds, void*, void*) {
   *milliseconds = 1.5f;
@@ -156,7 +165,11 @@ CALL cuEventElapsedTime_v2(float* milliseconds, void*, void*) {
 CALL cuEventElapsedTime(float* milliseconds, void* first, void* last) {
   return cuEventElapsedTime_v2(milliseconds, first, last);
 }
-CALL cuEventDestroy_v2(void* event) { std::free(event); return SUCCESS; }
+CALL cuEventDestroy_v2(void* event) {
+  std::free(event);
+  --allocated;
+  return SUCCESS;
+}
 CALL cuMemAlloc_v2(uint64_t* address, size_t size) {
   IN_CONTEXT;
   ++allocated;

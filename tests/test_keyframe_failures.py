@@ -14,7 +14,8 @@ from adverse_perception.camera import Camera
 from adverse_perception.config import NodeConfig
 from adverse_perception.diagnostics import Surroundings, Trouble
 from adverse_perception.frames import Float32Array, Frame, UInt8Array
-from adverse_perception.keyframes import FLOW, KeyframeSegmenter
+from adverse_perception.inference import EngineError
+from adverse_perception.keyframes import FLOW, KeyframeSegmenter, try_out
 from adverse_perception.pipeline import Engines, PipelineError
 from adverse_perception.segmenters import EngineSegmenter
 from tests.moving import (
@@ -52,6 +53,24 @@ def test_a_correction_engine_that_fails_is_told_and_tried_again(
     np.testing.assert_array_equal(failed[2].labels, expected.labels)
     correction.error = None
     assert kinds(segmenter, drive[3:]) == "----K"
+
+
+def test_both_failures_are_told_when_the_whole_network_fails_too(
+    segmenter: KeyframeSegmenter, correction: Watched, whole: Watched
+) -> None:
+    drive = frames(3)
+    said_of(segmenter, drive[:2])
+    correction.error, whole.error = RuntimeError("out of memory"), RuntimeError("gone")
+    with pytest.raises(EngineError, match=r"gone; before that, correction: .*out of memory"):
+        segmenter.segment(drive[2], CLEAR)
+
+
+def test_a_correction_engine_for_other_evidence_is_refused_when_it_is_loaded(
+    tmp_path: Path, correction: Watched
+) -> None:
+    correction.error = EngineError("expected 5 planes")
+    with pytest.raises(EngineError, match="6 of evidence, found: expected 5 planes; export"):
+        try_out(correction)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -33,9 +33,7 @@ class CudaDevice:
         self.name = name.partition(b"\0")[0].decode()
         retained = driver.cuDevicePrimaryCtxRetain(self._device)
         self._context = _done("cuDevicePrimaryCtxRetain", retained)
-        self._modules: list[Any] = []
-        self._memory: list[Any] = []
-        self._pinned: list[Any] = []
+        self._taken: list[tuple[str, Any]] = []  # what lets go of a thing, and the thing
 
     def __enter__(self) -> CudaDevice:
         _done("cuCtxPushCurrent", driver.cuCtxPushCurrent(self._context))
@@ -46,7 +44,7 @@ class CudaDevice:
 
     def load(self, image: bytes, names: Sequence[str]) -> dict[str, Any]:
         module = _done("cuModuleLoadData", driver.cuModuleLoadData(image))
-        self._modules.append(module)
+        self._taken.append(("cuModuleUnload", module))
         return {
             name: _done(f"cuModuleGetFunction {name}", driver.cuModuleGetFunction(module, found))
             for name, found in ((name, name.encode()) for name in names)
@@ -69,7 +67,9 @@ class CudaDevice:
 
     def stream(self) -> Any:
         flags = driver.CUstream_flags.CU_STREAM_NON_BLOCKING
-        return _done("cuStreamCreate", driver.cuStreamCreate(flags))
+        stream = _done("cuStreamCreate", driver.cuStreamCreate(flags))
+        self._taken.append(("cuStreamDestroy", stream))
+        return stream
 
     def handle(self, stream: Any) -> int:
         return int(stream)
@@ -80,13 +80,13 @@ class CudaDevice:
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         array = DeviceArray(0, shape, np.dtype(dtype))
         memory = _done("cuMemAlloc", driver.cuMemAlloc(array.nbytes))
-        self._memory.append(memory)
+        self._taken.append(("cuMemFree", memory))
         return DeviceArray(int(memory), shape, array.dtype)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         size = DeviceArray(0, shape, np.dtype(dtype)).nbytes
         address = int(_done("cuMemHostAlloc", driver.cuMemHostAlloc(size, 0)))
-        self._pinned.append(address)
+        self._taken.append(("cuMemFreeHost", address))
         memory = (ctypes.c_uint8 * size).from_address(address)
         array: NDArray[Any] = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
         return array
@@ -106,7 +106,9 @@ class CudaDevice:
         _done("cuMemcpyDtoDAsync", copied)
 
     def event(self) -> Any:
-        return _done("cuEventCreate", driver.cuEventCreate(0))
+        event = _done("cuEventCreate", driver.cuEventCreate(0))
+        self._taken.append(("cuEventDestroy", event))
+        return event
 
     def record(self, event: Any, stream: Any) -> None:
         _done("cuEventRecord", driver.cuEventRecord(event, stream))
@@ -115,14 +117,13 @@ class CudaDevice:
         return float(_done("cuEventElapsedTime", driver.cuEventElapsedTime(first, last)))
 
     def close(self) -> None:
-        with self:
-            for module in self._modules:
-                _done("cuModuleUnload", driver.cuModuleUnload(module))
-            for memory in self._memory:
-                _done("cuMemFree", driver.cuMemFree(memory))
-            for address in self._pinned:
-                _done("cuMemFreeHost", driver.cuMemFreeHost(address))
-        _done("cuDevicePrimaryCtxRelease", driver.cuDevicePrimaryCtxRelease(self._device))
+        try:
+            with self:
+                while self._taken:
+                    call, thing = self._taken.pop()
+                    _done(call, getattr(driver, call)(thing))
+        finally:
+            _done("cuDevicePrimaryCtxRelease", driver.cuDevicePrimaryCtxRelease(self._device))
 
 
 def open_device(number: int) -> CudaDevice:
