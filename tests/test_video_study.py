@@ -13,6 +13,7 @@ from tests.toys import moved  # noqa: E402
 from tests.videos import textured_video  # noqa: E402
 from training.network_engine import NetworkEngine  # noqa: E402
 from training.studies import propagation as study  # noqa: E402
+from training.studies.driving import driven, steadiness  # noqa: E402
 from training.studies.videos import _agreed  # noqa: E402
 from training.video_recipes import VIDEO_RECIPES  # noqa: E402
 from training.video_scores import EveryFrame, FlowOnly, Held, LightStep  # noqa: E402
@@ -36,8 +37,8 @@ def test_curve_begins_at_the_key_network_and_falls_with_the_distance() -> None:
 
 def test_labels_that_move_with_the_picture_are_steady_and_held_ones_are_not() -> None:
     true = [frame.labels for frame in VIDEO]
-    assert study.steadiness(true, VIDEO) == 1.0
-    assert study.steadiness([true[0]] * len(true), VIDEO) < 0.95
+    assert steadiness(true, VIDEO) == 1.0
+    assert steadiness([true[0]] * len(true), VIDEO) < 0.95
 
 
 def test_key_frames_come_at_the_interval(correction: NetworkEngine) -> None:
@@ -50,8 +51,8 @@ def test_key_frames_come_at_the_interval(correction: NetworkEngine) -> None:
 def test_a_low_limit_of_distortion_makes_every_frame_a_key_frame(
     correction: NetworkEngine,
 ) -> None:
-    always = study.driven(LightStep(correction), VIDEO, 20, 0.0)
-    never = study.driven(LightStep(correction), VIDEO, 20, 1.0)
+    always = driven(LightStep(correction), VIDEO, 20, 0.0)
+    never = driven(LightStep(correction), VIDEO, 20, 1.0)
     assert (always.keyframes, never.keyframes) == (14, 1)
     assert len(always.labels) == len(never.labels) == 14
 

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from adverse_perception.frames import Float32Array, UInt8Array
 from adverse_perception.propagation import Propagation, Step, halved
 from training.clips import Clip, ClipSource
+from training.methods.method import needed
 from training.networks.guide import Guide
 from training.recipes import Recipe
 from training.synthesis import draw, estimate_depth, render
@@ -44,12 +45,7 @@ def clip_stream(
     """Samples for the recipe's role; to learn to correct, a key network is needed."""
     if recipe.role == "davss":
         return TripletStream(recipe, clips)
-    if guide is None:
-        raise ValueError(
-            f"recipe {recipe.name}: expected the key network whose labels are carried on, found "
-            "none; name a checkpoint with --guide"
-        )
-    return CorrectionStream(recipe, clips, guide)
+    return CorrectionStream(recipe, clips, needed(guide, recipe.name))
 
 
 class _ClipStream(Dataset[dict[str, Tensor]]):

@@ -10,21 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from adverse_perception.frames import UInt8Array, Weather
-from adverse_perception.inference import NO_MAPS, ROLE_MAPS, ROLE_OUTPUTS, EngineMetadata
-from adverse_perception.labels import CLASS_NAMES
+from adverse_perception.frames import UInt8Array
+from adverse_perception.inference import (
+    NO_MAPS,
+    ROLE_CLASSES,
+    ROLE_MAPS,
+    ROLE_OUTPUTS,
+    EngineMetadata,
+)
 from training.checkpoints import CheckpointError
 from training.networks.correction import CorrectionOutputs, LightCorrection
 from training.networks.joint import JointNet, JointOutputs
 from training.recipes import Recipe
-
-CLASSES_OF_ROLE = {
-    "segmentation": CLASS_NAMES,
-    "joint": CLASS_NAMES,
-    "correction": CLASS_NAMES,
-    "weather": tuple(weather.value for weather in Weather),
-}
-
 
 STRIDES = {"weather": 1, "correction": 2}
 """Pixels of an engine's picture for one of its answer, where it is not 4."""
@@ -68,16 +65,16 @@ def describe_engine(recipe: Recipe) -> EngineMetadata:
     Raises:
         CheckpointError: networks of its kind only restore, which no route of the vehicle does.
     """
-    if recipe.role not in CLASSES_OF_ROLE:
+    if recipe.role not in ROLE_CLASSES:
         raise CheckpointError(
-            f"recipe {recipe.name}: expected a role of {', '.join(CLASSES_OF_ROLE)}, found "
+            f"recipe {recipe.name}: expected a role of {', '.join(ROLE_CLASSES)}, found "
             f"{recipe.role}; training.studies judges networks that only restore"
         )
     return EngineMetadata(
         name=recipe.name,
         role=recipe.role,
         conditions=recipe.conditions,
-        classes=CLASSES_OF_ROLE[recipe.role],
+        classes=ROLE_CLASSES[recipe.role],
         input_height=recipe.size[0],
         input_width=recipe.size[1],
         stride=STRIDES.get(recipe.role, 4),

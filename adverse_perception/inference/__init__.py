@@ -13,6 +13,7 @@ from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.loading import engine_files, engines_folder, load_engine
 from adverse_perception.inference.metadata import (
     METADATA_KEY,
+    ROLE_CLASSES,
     EngineMetadata,
     checksum,
     read_metadata,
@@ -22,6 +23,7 @@ from adverse_perception.inference.metadata import (
 __all__ = [
     "METADATA_KEY",
     "NO_MAPS",
+    "ROLE_CLASSES",
     "ROLE_MAPS",
     "ROLE_OUTPUTS",
     "Engine",

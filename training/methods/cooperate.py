@@ -14,7 +14,7 @@ from training.losses import (
     refinement_loss,
     synthesis_loss,
 )
-from training.methods.method import Batch, planes
+from training.methods.method import Batch, needed, planes
 from training.networks.guide import Guide
 from training.networks.srnet import Cooperation
 from training.recipes import Recipe
@@ -42,12 +42,7 @@ class Cooperating:
     """
 
     def __init__(self, recipe: Recipe, guide: Guide | None) -> None:
-        if guide is None:
-            raise ValueError(
-                f"recipe {recipe.name}: expected a frozen segmenter that guides, found none; "
-                "name a checkpoint with --guide"
-            )
-        self._guide = guide
+        self._guide = needed(guide, recipe.name)
         self._weights = class_weights(recipe.rare_class_power)
         self._cooperation = recipe.losses.get("cooperation", 0.0)
         self._source = _source(recipe)

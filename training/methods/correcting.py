@@ -10,7 +10,7 @@ from torch.nn.functional import (
 
 from training.losses import class_weights, grouped_cross_entropy
 from training.methods.joint import distillation
-from training.methods.method import Batch
+from training.methods.method import Batch, needed
 from training.networks.correction import Corrected
 from training.networks.guide import Guide
 from training.recipes import Recipe
@@ -29,12 +29,7 @@ class Correcting:
     def __init__(self, recipe: Recipe, guide: Guide | None) -> None:
         self._weights = class_weights(recipe.rare_class_power)
         self._shares = recipe.losses
-        if guide is None:
-            raise ValueError(
-                f"recipe {recipe.name}: expected the key network whose labels are carried on, "
-                "found none; name a checkpoint with --guide"
-            )
-        self.guide = guide
+        self.guide = needed(guide, recipe.name)
 
     def loss(self, network: nn.Module, batch: Batch, stage: str) -> Tensor:
         """See `Method.loss`."""

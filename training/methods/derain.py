@@ -18,7 +18,7 @@ from training.losses import (
     restoration_loss,
     stepwise_restoration_loss,
 )
-from training.methods.method import Batch, planes
+from training.methods.method import Batch, needed, planes
 from training.networks.guide import Guide
 from training.networks.srrn import Derained, Deraining
 from training.recipes import Recipe
@@ -71,11 +71,8 @@ class RemovingDrops:
         return self._matching * feature_matching(self._guide(picture), known)
 
     def _check_guided(self) -> None:
-        if self._matching and self._guide is None:
-            raise ValueError(
-                f"recipe {self._name}: expected a frozen segmenter that guides, found none; "
-                "name a checkpoint with --guide"
-            )
+        if self._matching:
+            needed(self._guide, self._name)
 
     def restore(self, network: nn.Module, image: Tensor) -> Tensor:
         """See `Restoring.restore`; as far as the network has learnt."""

@@ -21,7 +21,7 @@ from training.losses import (
     mean_where,
     restoration_loss,
 )
-from training.methods.method import Batch, planes
+from training.methods.method import Batch, needed, planes
 from training.networks.guide import Guide
 from training.networks.joint import Joint
 from training.recipes import Recipe
@@ -40,11 +40,8 @@ class RestoringAndSegmenting:
         self._weights = class_weights(recipe.rare_class_power)
         self._shares = recipe.losses
         self._guide = guide
-        if guide is None and (self._share("distillation") or self._share("matching")):
-            raise ValueError(
-                f"recipe {recipe.name}: expected a frozen segmenter that guides, found none; "
-                "name a checkpoint with --guide"
-            )
+        if self._share("distillation") or self._share("matching"):
+            needed(guide, recipe.name)
 
     def loss(self, network: nn.Module, batch: Batch, stage: str) -> Tensor:
         """See `Method.loss`."""

@@ -40,6 +40,16 @@ class Carrying(Method, Protocol):
     guide: Guide
 
 
+def needed(guide: Guide | None, recipe: str) -> Guide:
+    """The guide that a recipe cannot do without. Raises `ValueError` where there is none."""
+    if guide is None:
+        raise ValueError(
+            f"recipe {recipe}: expected a frozen segmenter that guides, found none; "
+            "name a checkpoint with --guide"
+        )
+    return guide
+
+
 def planes(pictures: Tensor) -> Tensor:
     """(N, H, W, 3) uint8 as samples hold them, to (N, 3, H, W) float, 0 to 1."""
     return pictures.permute(0, 3, 1, 2).float() / 255

@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy, nll_loss, softmax
 
 from adverse_perception.labels import UNLABELLED
 from training.losses import mean_where
-from training.methods.method import Batch, planes
+from training.methods.method import Batch, needed, planes
 from training.methods.optical_flow import end_point_error, photometric_loss, visible_in
 from training.networks.davss import Parts, Step
 from training.networks.guide import Guide
@@ -41,12 +41,7 @@ class Propagating:
     """
 
     def __init__(self, recipe: Recipe, guide: Guide | None) -> None:
-        if guide is None:
-            raise ValueError(
-                f"recipe {recipe.name}: expected a frozen segmenter of keyframes, found none; "
-                "name a checkpoint with --guide"
-            )
-        self.guide = guide
+        self.guide = needed(guide, recipe.name)
         self._photometric = recipe.losses.get("photometric", 0.0)
         self._losses = {
             "flow": self._flow_loss,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +21,14 @@ from tqdm import tqdm
 
 from adverse_perception import kernels
 from adverse_perception.files import FileError
-from adverse_perception.frames import Float32Array, UInt8Array, Weather
+from adverse_perception.frames import Weather
 from adverse_perception.inference import Engine, EngineError, load_engine
-from adverse_perception.labels import UNLABELLED
-from adverse_perception.scores import ConfusionMatrix, consistency
+from adverse_perception.scores import ConfusionMatrix
 from training.checkpoints import open_checkpoint, open_guide
 from training.datasets import data_folder
 from training.network_engine import NetworkEngine
 from training.networks.davss import DistortionAware
+from training.studies.driving import driven, steadiness
 from training.studies.restorers import plain_parser
 from training.studies.spearman import StudyError
 from training.studies.tables import Row, table, write_results
@@ -90,58 +89,6 @@ def curve(way: Callable[[], Carrier], played: Videos) -> dict[str, float]:
     }
     spread = [np.mean(carrier.distortions)] if isinstance(carrier, LightStep) else []
     return {**points, **means, **({"D": float(spread[0])} if spread else {})}
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a way made of a whole video.
-
-    Attributes:
-        labels: (H, W) uint8 of every frame.
-        keyframes: how many of them were key frames.
-    """
-
-    labels: list[UInt8Array]
-    keyframes: int
-
-
-def driven(
-    carrier: Carrier, video: Sequence[VideoFrame], interval: int, limit: float = 1.0
-) -> Run:
-    """Label a video as the vehicle does; key frames come by interval, or by distortion."""
-    labels: list[UInt8Array] = []
-    since, keyframes = interval, 0
-    for frame in video:
-        carried = carrier.carry(frame) if since < interval else None
-        doubtful = isinstance(carrier, LightStep) and carrier.distortions[-1:] > [limit]
-        if carried is None or (doubtful and limit < 1):
-            carrier.begin(frame)
-            carried, since = EveryFrame().carry(frame), 0
-            keyframes += 1
-        labels.append(carried)
-        since += 1
-    return Run(labels, keyframes)
-
-
-def steadiness(labels: Sequence[UInt8Array], video: Sequence[VideoFrame]) -> float:
-    """Share of pixels that keep their label along the flow, 0 to 1, mean over the frames."""
-    shares = [
-        consistency(now, _brought(before, frame.flow))
-        for before, now, frame in zip(labels, labels[1:], video[1:], strict=False)
-        if frame.flow is not None
-    ]
-    return float(np.nanmean(shares))
-
-
-def _brought(labels: UInt8Array, flow: Float32Array) -> UInt8Array:
-    """The labels of the frame before, where the flow says they are now; 255 where it is hidden."""
-    height, width = labels.shape
-    row, column = np.indices((height, width))
-    place = np.nan_to_num(flow, nan=-1e6).round().astype(np.int64)
-    x, y = column + place[..., 0], row + place[..., 1]
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    brought = labels[y.clip(0, height - 1), x.clip(0, width - 1)]
-    return np.where(inside, brought, UNLABELLED).astype(np.uint8)
 
 
 def drive_row(
@@ -205,10 +152,9 @@ def study(ways: Ways, key: Engine, arguments: argparse.Namespace) -> dict[str, d
             tried = {row: way for row, way in ways.items() if clear or not row.startswith("paper")}
             bar = tqdm(tried.items(), desc=title)
             found[title] = {"pda": [{"": row, **curve(way, played)} for row, way in bar]}
-            if clear:
-                found[title]["steadiness"] = consistency_rows(ways, played)
-                if "light step" in ways:
-                    found[title]["keyframes"] = adaptive_rows(ways["light step"], played)
+            found[title]["steadiness"] = consistency_rows(tried, played)
+            if clear and "light step" in ways:
+                found[title]["keyframes"] = adaptive_rows(ways["light step"], played)
     return found
 
 
