@@ -218,4 +218,4 @@ def test_checkpoint_of_a_restorer_is_no_engine_and_says_so(
     save_weights(path, Checkpoint(recipe, recipe.network(), 1, 0.0, ("camvid",)))
     assert evaluate.main([str(path), "--data", str(data / "camvid")]) == 2
     said = capsys.readouterr().err
-    assert "expected a role of segmentation, joint, weather, found durn_r" in said
+    assert "expected a role of weather, segmentation, joint, correction, found durn_r" in said
