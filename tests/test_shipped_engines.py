@@ -9,11 +9,19 @@ import pytest
 
 from adverse_perception.config import PipelineConfig
 from adverse_perception.frames import Weather
-from adverse_perception.inference import Engine, EngineError, engine_files, load_engine
+from adverse_perception.inference import (
+    ROLE_MAPS,
+    ROLE_OUTPUTS,
+    Engine,
+    EngineError,
+    engine_files,
+    load_engine,
+)
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.pipeline import Engines
+from adverse_perception.propagation import EVIDENCE
 
-NAMES = ("all_weather", "clear", "joint", "weather")
+NAMES = ("all_weather", "clear", "correction", "joint", "weather")
 MEBIBYTE = 2**20
 
 
@@ -50,11 +58,17 @@ def test_engine_is_whole_and_runs_at_any_size(engine: Engine) -> None:
     metadata = engine.metadata
     rng = np.random.default_rng(0)
     for height, width in ((metadata.input_height, metadata.input_width), (240, 416)):
-        outputs = engine.run(rng.integers(0, 256, (height, width, 3), np.uint8))
+        grid = height // metadata.stride, width // metadata.stride
+        planes = {"warped": 11, "evidence": len(EVIDENCE)}
+        maps = {
+            name: np.zeros((planes[name], *grid), np.float32)
+            for name in ROLE_MAPS.get(metadata.role, ())
+        }
+        outputs = engine.run(rng.integers(0, 256, (height, width, 3), np.uint8), maps=maps)
         restored = np.zeros((height, width, 3), np.uint8)
         assert outputs.get("restored", restored).shape == restored.shape
-        shape = (4,) if metadata.role == "weather" else (11, height // 4, width // 4)
-        found = outputs["scores" if metadata.role == "weather" else "logits"]
+        shape = (4,) if metadata.role == "weather" else (11, *grid)
+        found = outputs[ROLE_OUTPUTS[metadata.role][0]]
         assert found.shape == shape
         assert found.dtype == np.float32
         assert np.isfinite(found).all()
@@ -67,8 +81,8 @@ def test_engine_names_its_classes_data_terms_and_scores(engine: Engine) -> None:
     assert "camvid" in [entry["name"] for entry in metadata.training_data]
     assert all(len(entry["terms"]) > 10 for entry in metadata.training_data)
     assert {"torch", "onnx", "opset", "step"} <= metadata.exported_with.keys()
-    wanted = {"accuracy"} if metadata.role == "weather" else set(names)
-    assert wanted <= metadata.scores.keys()
+    wanted = {"weather": {"accuracy"}, "correction": {"clear_5_frames_on"}}
+    assert wanted.get(metadata.role, set(names)) <= metadata.scores.keys()
     assert all(0 < score <= 1 for score in metadata.scores.values())
 
 

@@ -35,7 +35,7 @@ from adverse_perception.inference import (
 )
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.propagation import EVIDENCE
-from training.checkpoints import Checkpoint, open_checkpoint, save_weights
+from training.checkpoints import GUIDE, Checkpoint, open_checkpoint, open_guide, save_weights
 from training.datasets import TERMS, Pack, data_folder, open_pack
 from training.evaluate import evaluate
 from training.losses import class_weights
@@ -43,6 +43,7 @@ from training.network_engine import STRIDES, NetworkEngine, describe_engine, eng
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.joint import JointNet
 from training.recipes import Recipe
+from training.video_scores import carried_score
 
 OPSET = 17
 TOLERANCE = 1e-3
@@ -58,9 +59,10 @@ _FREE = {
 }
 """Axes without a size of their own."""
 OTHER_TERMS = "not known to this package: as its owner says"
-SCORED = ("joint", "segmentation", "weather")
-"""Roles whose engines label or name something by themselves; for a correction there is
-`training.studies.propagation`."""
+CARRIED = (
+    "scored on CamVid's val, five frames after key frames of the shipped clear engine, which has"
+    " learnt from val: training.studies.propagation has a key network that has not"
+)
 STAND_IN = "stands in on every route that has no network of its own"
 
 
@@ -150,8 +152,14 @@ def describe(checkpoint: Checkpoint, scores: Mapping[str, float]) -> EngineMetad
             "opset": str(OPSET),
             "step": str(checkpoint.step),
         },
-        notes=STAND_IN if recipe.name.startswith("all_weather") else "",
+        notes=_note(recipe),
     )
+
+
+def _note(recipe: Recipe) -> str:
+    if recipe.role == "correction":
+        return CARRIED
+    return STAND_IN if recipe.name.startswith("all_weather") else ""
 
 
 def compare(checkpoint: Checkpoint, path: Path) -> None:
@@ -189,6 +197,10 @@ def _difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
 def measure(checkpoint: Checkpoint, pack: Pack) -> dict[str, float]:
     """MIoU of a segmentation network in every weather, or accuracy of the classifier."""
     engine = NetworkEngine(checkpoint.recipe, checkpoint.network)
+    if checkpoint.recipe.role == "correction":
+        guide = open_guide(GUIDE)
+        score = carried_score(checkpoint.recipe, checkpoint.network, pack, guide)
+        return {"clear_5_frames_on": round(score, 4)}
     if checkpoint.recipe.role == "weather":
         return {"accuracy": round(float(evaluate(engine, pack)["accuracy"]), 4)}
     weathers = {"clear": None, "rain": "rain", "fog": "fog", "night": "night"}
@@ -264,8 +276,9 @@ def main(given: list[str] | None = None) -> int:
         if arguments.adjust:
             checkpoint = adjusted(checkpoint, arguments.adjust)
         scores: dict[str, float] = {}
-        if not arguments.no_scores and checkpoint.recipe.role in SCORED:
-            pack = open_pack(arguments.data or data_folder() / "camvid", "test")
+        if not arguments.no_scores:
+            split = "val" if checkpoint.recipe.role == "correction" else "test"
+            pack = open_pack(arguments.data or data_folder() / "camvid", split)
             scores = measure(checkpoint, pack)
         metadata = export(checkpoint, arguments.out, scores)
         if arguments.weights:
