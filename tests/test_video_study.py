@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from adverse_perception.files import write_picture
+
 torch = pytest.importorskip("torch")
 
+from tests.conftest import write_correction_engine, write_segmentation_engine  # noqa: E402
 from tests.toys import moved  # noqa: E402
 from tests.videos import textured_video  # noqa: E402
+from training.datasets import read_image  # noqa: E402
 from training.network_engine import NetworkEngine  # noqa: E402
+from training.studies import carried  # noqa: E402
 from training.studies import propagation as study  # noqa: E402
 from training.studies.driving import driven, steadiness  # noqa: E402
 from training.studies.videos import _agreed  # noqa: E402
@@ -71,3 +77,19 @@ def test_flow_that_does_not_return_is_unknown() -> None:
     back = np.full((8, 8, 2), 1.0, np.float32)
     assert not np.isnan(_agreed(back, -back)).any()
     assert np.isnan(_agreed(back, back)).all()
+
+
+def test_a_sheet_shows_every_distance_beside_what_it_is_made_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_segmentation_engine(tmp_path / "clear.onnx", size=(96, 128))
+    write_correction_engine(tmp_path / "correction.onnx")
+    paths = [str(tmp_path / f"{number}.png") for number in range(4)]
+    for path, frame in zip(paths, VIDEO, strict=False):
+        write_picture(Path(path), frame.working)
+    told = ["--engines", str(tmp_path), "--images", *paths, "--out", str(tmp_path / "sheet.png")]
+    assert carried.main([*told, "--after", "1", "3"]) == 0
+    height, width = VIDEO[0].working.shape[:2]
+    assert read_image(tmp_path / "sheet.png").shape == (2 * height, 5 * width, 3)
+    assert carried.main([*told, "--after", "4"]) == 2
+    assert "expected distances from 1 to 3, found 4" in capsys.readouterr().err
