@@ -104,7 +104,7 @@ def test_labels_follow_their_pixels(seed: int, size: tuple[int, int], scale: flo
     # Only pixels that the square's edge runs through may be read either way.
     edge = cv2.morphologyEx((named == CAR).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3)))
     assert not (wrong & (edge == 0)).any()
-    assert wrong.sum() <= 0.35 * max(1, edge.sum())
+    assert wrong.sum() <= 0.5 * max(1, edge.sum())  # one of the two pixels that the edge is wide
     assert set(np.unique(named)) <= {3, CAR, UNLABELLED}
 
 
