@@ -97,6 +97,10 @@ class PipelineConfig:
         high=1.0,
         live=True,
     )
+    corrected: bool = knob(
+        True, "what is carried on is corrected; false = by optical flow alone, a third faster",
+        live=True,
+    )  # fmt: skip
     keyframe_gap_s: float = knob(
         0.5, "a longer pause in the stamps makes a key frame, seconds", low=0.0, high=60.0,
         live=True,

@@ -75,7 +75,7 @@ class KeyframeSegmenter:
         if last is None or not last.leads_to(frame, settings):
             return self._as_keyframe(passage, picture)
         try:
-            said = self._carried(last, passage, picture, settings.distortion_limit)
+            said = self._carried(last, passage, picture, settings)
         except _NotCarried as reason:
             said = self._stood_in(passage, picture, reason.failures)
             return replace(said, distortion=reason.distortion, failures=reason.failures)
@@ -93,10 +93,14 @@ class KeyframeSegmenter:
     def _carries(self, frame: Frame, condition: Condition, settings: PipelineConfig) -> bool:
         """Frames like this one may be served by a key frame."""
         weather = condition.weather.value
-        known = self._correction is None or weather in self._correction.metadata.conditions
+        correction = self._correction_by(settings)
+        known = correction is None or weather in correction.metadata.conditions
         restored = frame.restore and self._engine.metadata.role == "joint"
         wanted = settings.keyframe_interval > 1 and weather in settings.propagated
         return wanted and known and not restored
+
+    def _correction_by(self, settings: PipelineConfig) -> Engine | None:
+        return self._correction if settings.corrected else None
 
     def _as_keyframe(self, passage: Passage, picture: UInt8Array) -> Segmentation:
         logits = passage.infer(LABELS)["logits"]
@@ -115,16 +119,17 @@ class KeyframeSegmenter:
             raise EngineError(f"{error}{''.join(told)}") from error
 
     def _carried(
-        self, last: _Keyframe, passage: Passage, picture: UInt8Array, limit: float
+        self, last: _Keyframe, passage: Passage, picture: UInt8Array, settings: PipelineConfig
     ) -> Segmentation:
         """A frame between. Raises `_NotCarried`."""
         with _stage(passage, "flow", FLOW):
             step = last.step(passage.frame, picture)
         if step.residual > CUT:
             raise _NotCarried
-        if self._correction is None:
+        correction = self._correction_by(settings)
+        if correction is None:
             return replace(passage.labelled(step.warped), keyframe=False)
-        return self._corrected(self._correction, step, passage, limit)
+        return self._corrected(correction, step, passage, settings.distortion_limit)
 
     @staticmethod
     def _corrected(engine: Engine, step: Step, passage: Passage, limit: float) -> Segmentation:

@@ -1,8 +1,9 @@
 """What key frames save: `python -m benchmarks.keyframes`.
 
-The same drawn drive frame by frame through two segmenters in turns, one that runs the whole
-network every time and one that carries key frames on: wall time of a whole frame, from picture to
-labels, for every size, runtime and number of cores. Another program on the machine slows both.
+The same drawn drive frame by frame through three segmenters in turns: one runs the whole network
+every time, one carries key frames on and corrects them, one carries them on by flow alone. Wall
+time of a whole frame, from picture to labels, for every size, runtime and number of cores. Another
+program on the machine slows all.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ _COLUMNS = (
     "key frame, p95",
     "between, mean",
     "times faster",
+    "flow only, mean",
+    "times faster",
 )
 
 
@@ -71,11 +74,13 @@ def played(backend: str, cores: int, frames: list[Frame], interval: int) -> dict
     )
     settings = PipelineConfig(keyframe_interval=interval)
     every, some = EngineSegmenter(clear), KeyframeSegmenter(clear, correction, settings)
-    whole, mixed = [], []
+    flow = KeyframeSegmenter(clear, None, settings)
+    whole, mixed, bare = [], [], []
     for frame in frames:
         whole.append(timed(every, frame)[0])
         mixed.append(timed(some, frame))
-    whole, mixed = whole[_BEFORE:], mixed[_BEFORE:]
+        bare.append(timed(flow, frame)[0])
+    whole, mixed, bare = whole[_BEFORE:], mixed[_BEFORE:], bare[_BEFORE:]
     times = [duration for duration, _ in mixed]
     key = [duration for duration, keyframe in mixed if keyframe]
     between = [duration for duration, keyframe in mixed if not keyframe]
@@ -87,6 +92,8 @@ def played(backend: str, cores: int, frames: list[Frame], interval: int) -> dict
         "key_p95": float(np.percentile(key, 95)),
         "between_mean": float(np.mean(between)),
         "faster": float(np.mean(whole) / np.mean(times)),
+        "flow_mean": float(np.mean(bare)),
+        "flow_faster": float(np.mean(whole) / np.mean(bare)),
     }
 
 

@@ -268,6 +268,18 @@ def test_cameras_share_engines_but_no_key_frames(shared: Engines) -> None:
             assert rear.process(frame).keyframe == (number == 2)
 
 
+def test_correction_may_be_left_out_while_driving(
+    segmenter: KeyframeSegmenter, correction: Watched
+) -> None:
+    segmenter.reconfigure(replace(FIVE, corrected=False))
+    found = said_of(segmenter, frames(4))
+    assert [one.keyframe for one in found] == [True, False, False, False]
+    assert all(one.distortion is None for one in found)
+    assert not correction.runs
+    segmenter.reconfigure(FIVE)
+    assert segmenter.segment(frames(5)[4], CLEAR).distortion is not None
+
+
 def test_the_interval_may_be_changed_while_driving(shared: Engines) -> None:
     pipeline = shared.pipeline(replace(FIVE, keyframe_interval=1))
     assert kinds(pipeline, frames(3)) == "KKK"
