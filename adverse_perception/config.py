@@ -88,7 +88,7 @@ class PipelineConfig:
         0.5, "shortest time between two changes of route, seconds", low=0.0, high=60.0, live=True
     )
     keyframe_interval: int = knob(
-        5, "every n-th frame at least goes through the whole network", low=1, high=1000, live=True
+        2, "every n-th frame at least goes through the whole network", low=1, high=1000, live=True
     )
     distortion_limit: float = knob(
         1.0,
