@@ -301,9 +301,8 @@ def test_a_correction_engine_in_the_folder_is_used(
     correction_engines_path: Path, backend: str
 ) -> None:
     pytest.importorskip(backend)
-    config = PipelineConfig(
-        engines_folder=str(correction_engines_path), condition="clear", backend=backend
-    )
+    folder = str(correction_engines_path)
+    config = replace(FIVE, engines_folder=folder, condition="clear", backend=backend)
     pipeline = Engines.load(config).pipeline(config)
     found = [pipeline.process(frame) for frame in frames(6)]
     assert [one.keyframe for one in found] == [True, *[False] * 4, True]
