@@ -20,7 +20,7 @@ from adverse_perception.frames import (
     UInt8Array,
 )
 from adverse_perception.inference import Engine, EngineError
-from adverse_perception.propagation import EVIDENCE, Propagation, Step, halved
+from adverse_perception.propagation import Propagation, Step, halved, map_shapes
 from adverse_perception.segmenters import LABELS, SEGMENTERS, Passage, check_finite
 
 FLOW = "optical flow"
@@ -134,8 +134,7 @@ class KeyframeSegmenter:
     @staticmethod
     def _corrected(engine: Engine, step: Step, passage: Passage, limit: float) -> Segmentation:
         with _stage(passage, "correct", engine.name):
-            maps = {"warped": step.warped, "evidence": step.evidence}
-            found = engine.run(step.picture, (), maps)
+            found = engine.run(step.picture, (), step.maps)
             check_finite(engine.name, found, "correction", "distortion")
             distortion = np.clip(found["distortion"][0], 0, 1)
             mean = float(distortion.mean())
@@ -156,15 +155,15 @@ def try_out(correction: Engine) -> None:
         EngineError: it does not, as one that was made for other evidence.
     """
     told = correction.metadata
-    grid = -(-told.input_height // told.stride), -(-told.input_width // told.stride)
-    planes = {"warped": len(told.classes), "evidence": len(EVIDENCE)}
-    maps = {name: np.zeros((count, *grid), np.float32) for name, count in planes.items()}
+    size = told.input_height, told.input_width
+    shapes = map_shapes(told, *size)
+    maps = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     try:
-        correction.run(np.zeros((told.input_height, told.input_width, 3), np.uint8), (), maps)
+        correction.run(np.zeros((*size, 3), np.uint8), (), maps)
     except EngineError as error:
         raise EngineError(
-            f"engine {correction.name}: expected one that reads {planes['warped']} planes of"
-            f" logits and {planes['evidence']} of evidence, found: {error}; export it again"
+            f"engine {correction.name}: expected one that reads {shapes['warped'][0]} planes of"
+            f" logits and {shapes['evidence'][0]} of evidence, found: {error}; export it again"
         ) from error
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from adverse_perception import kernels
 from adverse_perception.frames import Float32Array, UInt8Array
+from adverse_perception.inference import ROLE_MAPS, EngineMetadata
 
 EVIDENCE = ("red", "green", "blue", "wandered", "entropy", "outside")
 """Planes of `Step.evidence`, each 0 to 1: what the warped key picture differs by in each colour,
@@ -54,9 +55,21 @@ class Step:
     evidence: Float32Array
 
     @property
+    def maps(self) -> dict[str, Float32Array]:
+        """What an engine of role "correction" reads beside the picture."""
+        return {"warped": self.warped, "evidence": self.evidence}
+
+    @property
     def residual(self) -> float:
         """Mean difference of the picture from the warped key picture, 0 to 1."""
         return float(self.evidence[:3].mean())
+
+
+def map_shapes(metadata: EngineMetadata, height: int, width: int) -> dict[str, tuple[int, ...]]:
+    """Shape of everything that an engine reads beside a picture of that size, by name."""
+    planes = {"warped": len(metadata.classes), "evidence": len(EVIDENCE)}
+    grid = -(-height // metadata.stride), -(-width // metadata.stride)
+    return {name: (planes[name], *grid) for name in ROLE_MAPS.get(metadata.role, ())}
 
 
 def halved(working: UInt8Array) -> UInt8Array:

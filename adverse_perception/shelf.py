@@ -22,7 +22,7 @@ from adverse_perception.inference import (
     output_sets,
     read_metadata,
 )
-from adverse_perception.propagation import EVIDENCE
+from adverse_perception.propagation import map_shapes
 from adverse_perception.report import machine
 from adverse_perception.scores import Latency
 
@@ -186,15 +186,12 @@ def _picture(metadata: EngineMetadata, size: str = "") -> UInt8Array:
 
 def _maps(metadata: EngineMetadata, picture: UInt8Array) -> dict[str, Float32Array]:
     """What an engine reads beside a picture, of the picture's content."""
-    if metadata.role != "correction":
-        return {}
-    grid = tuple(-(-side // metadata.stride) for side in picture.shape[:2])
-    smooth = cv2.resize(picture[..., 0], grid[::-1]).astype(np.float32) / 255
-    classes = np.arange(len(metadata.classes), dtype=np.float32)[:, None, None]
-    return {
-        "warped": np.asarray(10 * np.cos(classes + 6 * smooth), np.float32),
-        "evidence": np.repeat(smooth[None], len(EVIDENCE), axis=0),
-    }
+    maps = {}
+    for name, (planes, height, width) in map_shapes(metadata, *picture.shape[:2]).items():
+        smooth = cv2.resize(picture[..., 0], (width, height)).astype(np.float32) / 255
+        number = np.arange(planes, dtype=np.float32)[:, None, None]
+        maps[name] = np.asarray(np.cos(number + 6 * smooth) ** 2, np.float32)
+    return maps
 
 
 def _pixels(size: str) -> tuple[int, int]:

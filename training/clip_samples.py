@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from adverse_perception.frames import Float32Array, UInt8Array
 from adverse_perception.propagation import Propagation, Step, halved
 from training.clips import Clip, ClipSource
-from training.methods.method import needed
+from training.methods.method import needed, planes
 from training.networks.guide import Guide
 from training.recipes import Recipe
 from training.synthesis import draw, estimate_depth, render
@@ -29,8 +29,6 @@ _TOGETHER = 8
 """Clips that samples are taken from by turns, so that a batch shows different ones."""
 _OF_ONE = 20
 """Samples taken from one clip: drawing it and running the key network costs more than a step."""
-
-
 _CUTS = 0.25
 """Share of the samples whose key frame shows another scene. The vehicle makes key frames of most
 such frames; here they teach the correction to see for itself, of which distortions alone, a small
@@ -75,10 +73,7 @@ def _in_weather(
     clip: Clip, rng: np.random.Generator, recipe: Recipe, numbers: Sequence[int]
 ) -> Clip:
     """The same weather over the whole clip: streaks fall, drops stay."""
-    conditions = recipe.augmentation.conditions
-    shares = np.array(list(conditions.values()))
-    name = list(conditions)[int(rng.choice(len(shares), p=shares / shares.sum()))]
-    state = draw(name, rng, recipe.augmentation.strength)
+    state = draw(recipe.augmentation.condition(rng), rng, recipe.augmentation.strength)
     images = [
         render(image, estimate_depth(image), state, number / _RATE_HZ)
         for image, number in zip(clip.images, numbers, strict=True)
@@ -143,9 +138,9 @@ class CorrectionStream(_ClipStream):
     def _know(self, number: int) -> _Known:
         rng = np.random.default_rng((self._recipe.seed, number))
         clip = self._clip(rng, range(LONGEST + 1))
-        planes = torch.from_numpy(np.stack(clip.images)).permute(0, 3, 1, 2).float() / 255
+        pictures = planes(torch.from_numpy(np.stack(clip.images)))
         with torch.no_grad():
-            logits = self._guide(planes).logits.float().numpy()
+            logits = self._guide(pictures).logits.float().numpy()
         return _Known(clip, tuple(halved(image) for image in clip.images), logits)
 
 

@@ -33,13 +33,12 @@ from adverse_perception.inference import (
     load_engine,
     write_metadata,
 )
-from adverse_perception.labels import CLASS_NAMES
-from adverse_perception.propagation import EVIDENCE
+from adverse_perception.propagation import map_shapes
 from training.checkpoints import GUIDE, Checkpoint, open_checkpoint, open_guide, save_weights
 from training.datasets import TERMS, Pack, data_folder, open_pack
 from training.evaluate import evaluate
 from training.losses import class_weights
-from training.network_engine import STRIDES, NetworkEngine, describe_engine, engine_module
+from training.network_engine import NetworkEngine, describe_engine, engine_module
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.joint import JointNet
 from training.recipes import Recipe
@@ -117,13 +116,8 @@ def example_maps(
     recipe: Recipe, size: tuple[int, int], rng: np.random.Generator
 ) -> dict[str, NDArray[Any]]:
     """What an engine of that role reads beside a picture of (height, width), drawn."""
-    stride = STRIDES.get(recipe.role, 4)
-    shape = size[0] // stride, size[1] // stride
-    channels = {"warped": len(CLASS_NAMES), "evidence": len(EVIDENCE)}
-    return {
-        name: rng.uniform(0, 1, (channels[name], *shape)).astype(np.float32)
-        for name in ROLE_MAPS.get(recipe.role, ())
-    }
+    shapes = map_shapes(describe_engine(recipe), *size)
+    return {name: rng.uniform(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def flushed(network: nn.Module) -> nn.Module:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from adverse_perception.frames import Weather
@@ -50,6 +51,11 @@ class Augmentation:
         default_factory=lambda: {"rain": 0.3, "fog": 0.25, "night": 0.3, "snow": 0.15}
     )
     strength: tuple[float, float] = (0.0, 1.0)
+
+    def condition(self, rng: np.random.Generator) -> str:
+        """One of the weathers, as often as its share says."""
+        shares = np.array(list(self.conditions.values()))
+        return list(self.conditions)[int(rng.choice(len(shares), p=shares / shares.sum()))]
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ class RestorationStream(LabelledStream):
             return _Seen(scene, clear, np.full(shape, np.nan, np.float32))
         if rng.random() >= augmentation.weather:
             return _Seen(scene, scene, np.zeros(shape, np.float32))
-        name = _condition(augmentation, rng)
+        name = augmentation.condition(rng)
         state = magnified(draw(name, rng, augmentation.strength), drawn.zoom)
         reflected = self._cropped(rng).image if name == "reflection" else None
         hint, depth = _hints(drawn, scene, rng)
@@ -180,7 +180,7 @@ def _hints(
 def _changed(drawn: Drawn, augmentation: Augmentation, rng: np.random.Generator) -> UInt8Array:
     image, photometry = drawn.image, augmentation.photometry
     if rng.random() < augmentation.weather and not drawn.adverse:
-        image = _in_weather(drawn, _condition(augmentation, rng), augmentation, rng)
+        image = _in_weather(drawn, augmentation.condition(rng), augmentation, rng)
         photometry *= 0.5  # the weather's own sensor has changed much already
     return apply_photometry(image, draw_photometry(rng, photometry))
 
@@ -191,12 +191,6 @@ def _in_weather(
     state = magnified(draw(name, rng, augmentation.strength), drawn.zoom)
     hint, depth = _hints(drawn, drawn.image, rng)
     return render(drawn.image, depth, state, labels=hint)
-
-
-def _condition(augmentation: Augmentation, rng: np.random.Generator) -> str:
-    names = list(augmentation.conditions)
-    shares = np.array(list(augmentation.conditions.values()))
-    return names[int(rng.choice(len(names), p=shares / shares.sum()))]
 
 
 class WeatherStream(Dataset[dict[str, Tensor]]):

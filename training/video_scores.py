@@ -7,7 +7,7 @@ confusion matrix is filled for each d. The frames t are the same for every dista
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -125,8 +125,7 @@ class LightStep(FlowOnly):
     def carry(self, frame: VideoFrame) -> UInt8Array:
         """See `Carrier.carry`."""
         step = self._propagation.step(halved(frame.working))
-        maps = {"warped": step.warped, "evidence": step.evidence}
-        found = self._correction.run(step.picture, maps=maps)
+        found = self._correction.run(step.picture, maps=step.maps)
         correction, distortion = found["correction"], found["distortion"][0]
         self.distortions.append(float(distortion.mean()))
         if self._fed_back:
@@ -141,7 +140,6 @@ def pda(
     carrier: Carrier,
     longest: int = LONGEST,
     every: int = 1,
-    progress: Callable[[Sequence[int]], Sequence[int]] = lambda numbers: numbers,
 ) -> dict[int, ConfusionMatrix]:
     """Confusion by distance, 1 to `longest`, over the frames that every distance reaches.
 
@@ -150,10 +148,9 @@ def pda(
         carrier: how labels are carried.
         longest: largest distance.
         every: begin at every so manieth frame only.
-        progress: shows how far it is.
     """
     matrices = {distance: ConfusionMatrix() for distance in range(1, longest + 1)}
-    for begin in progress(range(0, len(video) - 1, every)):
+    for begin in range(0, len(video) - 1, every):
         carrier.begin(video[begin])
         for distance, frame in enumerate(video[begin + 1 : begin + longest + 1], start=1):
             labels = carrier.carry(frame)

@@ -20,6 +20,8 @@ ROLE_OUTPUTS: dict[str, tuple[str, ...]] = {
     "correction": ("correction", "distortion"),
 }
 """Role of an engine -> names of the outputs it must have, the one that every frame needs first."""
+_AT_TIMES = frozenset({"restored"})
+"""Outputs that only some frames want."""
 ROLE_MAPS: dict[str, tuple[str, ...]] = {"correction": ("warped", "evidence")}
 """Role of an engine -> names of what it reads beside the picture: [1, C, h, w] float32."""
 NO_MAPS: Mapping[str, NDArray[Any]] = MappingProxyType({})
@@ -28,7 +30,8 @@ NO_MAPS: Mapping[str, NDArray[Any]] = MappingProxyType({})
 def output_sets(role: str) -> tuple[tuple[str, ...], ...]:
     """Sets of outputs that get a graph of their own: all of them, and what every frame needs."""
     outputs = ROLE_OUTPUTS[role]
-    return tuple(dict.fromkeys((outputs, outputs if role == "correction" else outputs[:1])))
+    usual = tuple(name for name in outputs if name not in _AT_TIMES)
+    return tuple(dict.fromkeys((outputs, usual)))
 
 
 class Engine(Protocol):

@@ -85,3 +85,9 @@ def separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
         nn.ReLU(inplace=True),
         *conv_bn_relu(inputs, outputs, kernel=1),
     )
+
+
+def chances(logits: Tensor) -> Tensor:
+    """Softmax over the classes by its parts: runtimes transpose for the whole."""
+    weights = (logits - logits.amax(1, keepdim=True)).exp()
+    return weights / weights.sum(1, keepdim=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from training.networks.blocks import conv_bn_relu, separable
+from training.networks.blocks import chances, conv_bn_relu, separable
 from training.networks.deeplab import DeepLabV3Plus
 
 SHRUNK = (2, 3)
@@ -110,9 +110,3 @@ class CorrectionOutputs(nn.Module):
     def forward(self, image: Tensor, warped: Tensor, evidence: Tensor) -> Corrected:
         found: Corrected = self.network(image, warped, evidence)
         return Corrected(found.correction, found.distortion.sigmoid())
-
-
-def chances(logits: Tensor) -> Tensor:
-    """Softmax over the classes by its parts: runtimes transpose for the whole."""
-    weights = (logits - logits.amax(1, keepdim=True)).exp()
-    return weights / weights.sum(1, keepdim=True)

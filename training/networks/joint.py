@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, pixel_shuffle, sigmoid
 
-from training.networks.blocks import conv_bn_relu, separable
+from training.networks.blocks import chances, conv_bn_relu, separable
 from training.networks.deeplab import DeepLabV3Plus, Features
 from training.networks.inpainting import pull_push
 
@@ -37,10 +37,7 @@ class Modulation(nn.Module):
         self.scale_shift = _silent(nn.Conv2d(classes, 2 * channels, 1))
 
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
-        # Softmax by its parts: runtimes transpose for the whole.
-        chances = (logits - logits.amax(1, keepdim=True)).exp()
-        chances = chances / chances.sum(1, keepdim=True)
-        scale, shift = self.scale_shift(chances).chunk(2, 1)
+        scale, shift = self.scale_shift(chances(logits)).chunk(2, 1)
         modulated: Tensor = x * (1 + scale) + shift
         return modulated
 

@@ -62,8 +62,7 @@ def _row(
     image: UInt8Array, title: str, seen: Float32Array, step: Step, correction: Engine
 ) -> UInt8Array:
     size = image.shape[:2]
-    maps = {"warped": step.warped, "evidence": step.evidence}
-    found = correction.run(step.picture, maps=maps)
+    found = correction.run(step.picture, maps=step.maps)
     distortion = found["distortion"][0]
     corrected = kernels.correct_and_label(step.warped, found["correction"], distortion, *size)[0]
     white = cv2.resize(distortion, size[::-1]).clip(0, 1) * 255
