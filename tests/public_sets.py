@@ -141,6 +141,12 @@ def vistas_2(root: Path) -> None:
     write_config(root / "config_v2.0.json", VISTAS_20)
 
 
+def vistas_by_night(root: Path) -> None:
+    vistas(root)
+    picture(root / "validation/images/b.jpg", (12, 14, 25))
+    painted_ids(root / "validation/v1.2/labels/b.png", 0, 1, 2, 3, 4)
+
+
 def write_config(path: Path, names: list[str]) -> None:
     entries = [{"name": name, "evaluate": name != "object--bench"} for name in names]
     path.write_text(json.dumps({"labels": entries}))
@@ -233,6 +239,9 @@ CASES = [
     Case("bdd100k", bdd100k_of_old, ROAD),
     Case("mapillary_vistas", vistas, ROAD),
     Case("mapillary_vistas", vistas_2, ROAD),
+    Case("acdc_night", acdc, ROAD, conditions=NIGHT),
+    Case("bdd100k_night", bdd100k, ROAD, 2, {"night", "rain"}),
+    Case("vistas_night", vistas_by_night, ROAD, conditions=NIGHT),
     Case("dark_zurich", dark_zurich, ROAD, conditions=NIGHT),
     Case("nighttime_driving", nighttime_driving, ROAD, conditions=NIGHT),
     Case("undd", undd, ROAD, conditions=NIGHT),

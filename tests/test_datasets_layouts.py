@@ -27,7 +27,15 @@ from tests.public_sets import (
     picture,
     rain,
 )
-from training.datasets import LOADERS, TERMS, DatasetError, Pack, open_dataset, read_image
+from training.datasets import (
+    LOADERS,
+    TERMS,
+    DatasetError,
+    Pack,
+    folder_of,
+    open_dataset,
+    read_image,
+)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.write.__name__)
@@ -60,7 +68,7 @@ def test_pictures_without_labels_are_told_where_labels_were_expected(
     case: Case, tmp_path: Path
 ) -> None:
     case.write(tmp_path)
-    for pair in open_dataset(case.name, tmp_path, "val").pairs:
+    for pair in open_dataset(folder_of(case.name), tmp_path, "val").pairs:
         for labels in pair.labels.parent.iterdir():
             labels.unlink()
     with pytest.raises(DatasetError, match=r"expected labels of .* as .*; found none .*holds"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from training.datasets.class_lists import ClassList, class_list, read_classes
 from training.datasets.label_maps import LabelMap
-from training.datasets.loaders import LOADERS, open_dataset
+from training.datasets.loaders import LOADERS, folder_of, open_dataset
 from training.datasets.packs import (
     DATA_VARIABLE,
     BrokenPictureWarning,
@@ -40,6 +40,7 @@ __all__ = [
     "SkippingPack",
     "class_list",
     "data_folder",
+    "folder_of",
     "open_dataset",
     "open_pack",
     "open_pictures",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from training.datasets import adverse, cityscapes, scenes
 from training.datasets.layouts import open_layout
+from training.datasets.nights import NIGHTS
 from training.datasets.packs import Pack
 from training.datasets.pictures import DatasetError
 
@@ -19,7 +21,7 @@ class Loader(Protocol):
     def __call__(self, folder: Path, split: str, classes: str | None = None) -> Pack: ...
 
 
-LOADERS: Mapping[str, Loader] = {
+_WHOLE: Mapping[str, Loader] = {
     **{
         name: partial(open_layout, name, layouts)
         for name, layouts in {
@@ -45,6 +47,22 @@ LOADERS: Mapping[str, Loader] = {
     "kitti_semantic": scenes.open_ours,
     "street": scenes.open_ours,
 }
+
+
+def _open_night(name: str, folder: Path, split: str, classes: str | None = None) -> Pack:
+    whole, night = NIGHTS[name]
+    return replace(night(_WHOLE[whole](folder, split, classes)), name=name)
+
+
+LOADERS: Mapping[str, Loader] = {
+    **_WHOLE,
+    **{name: partial(_open_night, name) for name in NIGHTS},
+}
+
+
+def folder_of(name: str) -> str:
+    """What the folder of a data set is called, beside the others: a night's is all of it."""
+    return NIGHTS[name][0] if name in NIGHTS else name
 
 
 def open_dataset(name: str, folder: Path, split: str, classes: str | None = None) -> Pack:

@@ -26,4 +26,9 @@ TERMS = {
     "undd": "stated by no one: ask its authors, cite Nag et al. 2019",
     "voc2012": "images on Flickr's terms, cite Everingham et al. 2012",
 }
+TERMS |= {
+    "acdc_night": TERMS["acdc"],
+    "bdd100k_night": TERMS["bdd100k"],
+    "vistas_night": TERMS["mapillary_vistas"],
+}
 """Data sets that engines here learn from, and on what terms."""
