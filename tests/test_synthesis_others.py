@@ -21,9 +21,11 @@ from training.synthesis import (
 from training.synthesis.airlight import airlight_of, dark_channel, guided
 from training.synthesis.city_rain import SETS, CityRain, NoiseStreaks, streak_layer
 from training.synthesis.fog import transmission
+from training.synthesis.lookup import NightLookup
 from training.synthesis.metaballs import Metaballs
 
 AIR = (180.0, 190.0, 200.0)
+OTHERS = {CityRain, Metaballs, NightLookup, NoiseStreaks}
 DARK = np.full((H, W, 3), 40, np.uint8)
 
 
@@ -31,7 +33,7 @@ def test_weathers_never_draw_another_generator() -> None:
     for name in WEATHERS:
         for seed in range(20):
             effects = draw(name, np.random.default_rng(seed)).effects
-            assert not {type(e) for e in effects} & {CityRain, Metaballs, NoiseStreaks}
+            assert not {type(e) for e in effects} & OTHERS
             assert all(getattr(e, "model", 2) == 2 for e in effects)
 
 
@@ -140,6 +142,14 @@ def test_a_guided_field_follows_the_picture_s_edge_and_keeps_what_is_even() -> N
     jump = np.diff(smooth[30])
     assert int(np.argmax(jump)) == 99 and jump.max() > 0.2
     np.testing.assert_allclose(guided(coarse * 0 + 0.4, image), 0.4, atol=1e-4)
+
+
+def test_night_lookup_darkens_every_colour_by_its_formula_and_nothing_else() -> None:
+    kept = IMAGE.copy()
+    shown = render(IMAGE, DEPTH, draw("night_lookup", np.random.default_rng(0)))
+    expected = 255 * (IMAGE / 255) ** (1 / 0.35)
+    assert np.abs(shown - expected).max() <= 0.5
+    np.testing.assert_array_equal(IMAGE, kept)  # darkened once, and not in place
 
 
 def test_foggy_cityscapes_hides_the_far_and_spares_the_near() -> None:

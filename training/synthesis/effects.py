@@ -20,6 +20,7 @@ from training.synthesis.depth import estimate_depth
 from training.synthesis.drops import Drops, drop_alpha, magnified_drops, render_drops
 from training.synthesis.fog import Fog, render_fog
 from training.synthesis.lamps import Lamp, SeenLight
+from training.synthesis.lookup import NightLookup, render_night_lookup
 from training.synthesis.metaballs import Metaballs, metaball_alpha, render_metaballs
 from training.synthesis.night import Night, render_night
 from training.synthesis.overcast import Overcast, render_overcast
@@ -39,8 +40,8 @@ from training.synthesis.snow import Flakes, SnowCover, render_flakes, render_sno
 from training.synthesis.wet import WetRoad, render_wet_road
 
 Effect = (
-    CityRain | Damage | Drops | Flakes | Fog | IrregularMask | Metaballs | Night | NoiseStreaks
-    | Overcast | Reflection | Sensor | SnowCover | Streaks | Watermark | WetRoad
+    CityRain | Damage | Drops | Flakes | Fog | IrregularMask | Metaballs | Night | NightLookup
+    | NoiseStreaks | Overcast | Reflection | Sensor | SnowCover | Streaks | Watermark | WetRoad
 )  # fmt: skip
 _OF_THE_SCENE = (Night, Overcast, SnowCover, WetRoad)
 """Light and surfaces: what the best camera would still see through clean air and clean glass."""
@@ -86,6 +87,7 @@ _RENDERERS: dict[type, Callable[[UInt8Array, Any, _Scene], UInt8Array]] = {
     IrregularMask: lambda i, e, s: render_irregular_mask(i, e),
     Metaballs: lambda i, e, s: render_metaballs(i, e),
     Night: lambda i, e, s: render_night(i, s.depth_m, e, s.labels, s.lights),
+    NightLookup: lambda i, e, s: render_night_lookup(i, e),
     NoiseStreaks: lambda i, e, s: render_noise_streaks(i, e, s.time_s),
     Overcast: lambda i, e, s: render_overcast(i, s.depth_m, e, s.labels),
     Reflection: lambda i, e, s: render_reflection(i, e, s.reflected),

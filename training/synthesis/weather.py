@@ -13,6 +13,7 @@ from training.synthesis.depth import estimate_depth
 from training.synthesis.drops import draw_drops
 from training.synthesis.effects import Effect, State, render
 from training.synthesis.fog import Fog, draw_fog, tint
+from training.synthesis.lookup import draw_night_lookup
 from training.synthesis.metaballs import draw_metaballs
 from training.synthesis.night import draw_night
 from training.synthesis.overcast import Overcast, draw_overcast
@@ -154,6 +155,7 @@ OTHER_GENERATORS: dict[str, Recipe] = {
     "rain_cityscapes": _alone(draw_city_rain),
     "metaball_drops": _metaballs,
     "plain_reflection": _alone(draw_plain_reflection),
+    "night_lookup": _alone(draw_night_lookup),
 }
 """The same weathers by methods that share nothing with ours: never train on them, test on them.
 Fog's is `foggy_cityscapes`, which looks at the picture."""
