@@ -10,6 +10,7 @@ import torch
 from tests.packs import write_camvid, write_idd
 from training import samples, train
 from training.datasets import open_pack
+from training.networks.guide import Guide
 from training.recipes import Augmentation, Recipe, Schedule
 from training.run import Process, Run
 
@@ -40,9 +41,16 @@ def write_data(folder: Path) -> Path:
     return folder
 
 
-def run_of(recipe: Recipe, folder: Path, data: Path, save_every: int = 1000) -> list[float]:
+def run_of(
+    recipe: Recipe,
+    folder: Path,
+    data: Path,
+    save_every: int = 1000,
+    *,
+    guide: Guide | None = None,
+) -> list[float]:
     """Train a recipe in a folder, going on where it stopped; the loss of every step."""
-    run = Run(recipe, folder, ALONE)
+    run = Run(recipe, folder, ALONE, guide=guide)
     run.resume()
     stream = samples.open_stream(recipe, data)
     return train.train(run, stream, open_pack(data / "camvid", "val"), save_every=save_every)

@@ -12,9 +12,12 @@ import torch
 from torch import nn
 
 from adverse_perception.files import write_aside
+from training.cyclegan_recipes import CYCLEGAN_RECIPES
 from training.networks.deeplab import DeepLabV3Plus
+from training.networks.fusion import FusedOutputs, TwoChannels
 from training.networks.guide import Guide
 from training.networks.xception import XceptionDeepLab
+from training.night_recipes import NIGHT_RECIPES
 from training.recipes import RECIPES, Augmentation, Recipe, Schedule, Stage
 from training.restoration_recipes import RESTORATION_RECIPES
 from training.video_recipes import VIDEO_RECIPES
@@ -27,7 +30,13 @@ TO_GO_ON = TO_BEGIN | {"network", "updates", "optimiser"}
 
 GUIDE = Path(__file__).parent / "weights" / "clear.pt"
 """The segmenter that guides restoration if no other is named."""
-EVERY_RECIPE = {**RECIPES, **RESTORATION_RECIPES, **VIDEO_RECIPES}
+EVERY_RECIPE = {
+    **RECIPES,
+    **RESTORATION_RECIPES,
+    **VIDEO_RECIPES,
+    **NIGHT_RECIPES,
+    **CYCLEGAN_RECIPES,
+}
 """What can be trained, by name."""
 
 
@@ -146,6 +155,8 @@ def open_guide(path: Path) -> Guide:
         CheckpointError: the file is unfit, or of a network that does not segment.
     """
     network = open_checkpoint(path).network
+    if isinstance(network, TwoChannels):
+        return Guide(FusedOutputs(network))
     if not isinstance(network, DeepLabV3Plus | XceptionDeepLab):
         raise _unfit(path, f"a {type(network).__name__}, which does not segment")
     return Guide(network)

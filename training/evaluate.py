@@ -30,9 +30,18 @@ from adverse_perception.scores import ConfusionMatrix
 from adverse_perception.segmenters import EngineSegmenter
 from adverse_perception.weather import WeatherClassifier
 from training.checkpoints import open_checkpoint
-from training.datasets import Pack, data_folder, open_pack
-from training.methods import Carrying, Method, Restoring, picture_of, planes_of
+from training.datasets import Pack, data_folder, open_pack, read_image
+from training.methods import (
+    Carrying,
+    Method,
+    Restoring,
+    Translating,
+    picture_of,
+    planes_of,
+    translated,
+)
 from training.network_engine import NetworkEngine
+from training.networks.cyclegan import CycleGan
 from training.recipes import NOTICEABLE, Recipe
 from training.restoration_scores import psnr
 from training.synthesis import WEATHERS, degrade
@@ -41,6 +50,8 @@ from training.video_scores import carried_score
 
 VALIDATION_EVERY = 4
 """Consecutive frames of a video say much the same: every so manieth is looked at in training."""
+_CYCLED = 12
+"""Frames that a CycleGAN is watched by."""
 
 
 class EvaluationError(ValueError):
@@ -107,19 +118,22 @@ def validate(recipe: Recipe, network: nn.Module, pack: Pack, method: Method) -> 
     """What training watches, on frames it does not train on.
 
     Returns:
-        Accuracy of a classifier and mIoU of a segmenter, 0 to 1, a joint one's in its weathers;
-        mIoU of carried labels, if the pack is a video; PSNR in dB of a network that only restores.
+        Accuracy of a classifier and mIoU of a segmenter, 0 to 1, in its weathers if clear is none;
+        mIoU of carried labels, if the pack is a video; PSNR in dB of a network that only restores;
+        PSNR in dB of the days that a CycleGAN brings back from the night it made of them.
     """
     if isinstance(method, Carrying):
         return carried_score(recipe, network, pack, method.guide)
-    if recipe.role in ("segmentation", "joint", "weather"):
+    if recipe.role in ("segmentation", "adaptive", "fusion", "joint", "weather"):
         engine = NetworkEngine(recipe, network)
         if recipe.role == "weather":
             return score_weather(engine, pack).accuracy()
-        weathers = recipe.conditions if recipe.role == "joint" else [None]
+        weathers = [None] if "clear" in recipe.conditions else recipe.conditions
         label = labeller(engine)
         matrices = [score(label, pack, weather, VALIDATION_EVERY) for weather in weathers]
         return float(np.mean([matrix.miou() for matrix in matrices]))
+    if isinstance(method, Translating):
+        return cycle_psnr(network, pack)
     assert isinstance(method, Restoring), recipe.role
     return restored_psnr(recipe, network, pack, method)
 
@@ -133,6 +147,20 @@ def restored_psnr(recipe: Recipe, network: nn.Module, pack: Pack, method: Restor
         trial = trial_of(pack.load(number)[0], weathers[turn % len(weathers)], number)
         restored = method.restore(network.eval(), planes_of(trial.image).to(device))
         values.append(psnr(picture_of(restored), trial.clean))
+    return float(np.mean(values))
+
+
+def cycle_psnr(network: nn.Module, pack: Pack) -> float:
+    """Mean PSNR of a few frames after day, night and day again: nothing must get lost on the way.
+
+    It does not say how much like nights they look, for which there is no score without pairs.
+    """
+    assert isinstance(network, CycleGan)
+    values = []
+    for pair in pack.pairs[:: -(-len(pack.pairs) // _CYCLED)]:
+        day = read_image(pair.image)
+        again = translated(network.to_day, translated(network.to_night, day))
+        values.append(psnr(again, day))
     return float(np.mean(values))
 
 

@@ -94,7 +94,8 @@ def write_onnx(recipe: Recipe, network: nn.Module, path: Path) -> None:
     """The network as an ONNX graph whose height and width are free."""
     network = engine_module(flushed(network)).eval()
     height, width = recipe.size
-    inputs, outputs = ("image", *ROLE_MAPS.get(recipe.role, ())), ROLE_OUTPUTS[recipe.role]
+    role = describe_engine(recipe).role
+    inputs, outputs = ("image", *ROLE_MAPS.get(role, ())), ROLE_OUTPUTS[role]
     free = {name: _FREE[name] for name in (*inputs, *outputs) if name in _FREE}
     maps = example_maps(recipe, (height, width), np.random.default_rng(0))
     torch.onnx.export(

@@ -60,6 +60,23 @@ def grouped_cross_entropy(
     return total / known.sum().clamp_min(1)
 
 
+def brier_score(logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
+    """Squared error between softmax and one-hot label, summed over the classes (Brier 1950).
+
+    The MSE of NiSeNet's Real channel, in the only form that has a gradient: between probabilities,
+    not between class numbers or colours. Mean over the labelled pixels; 0 is sure and right, 2
+    sure and wrong. A coarse label has the sum of its classes' probabilities.
+
+    Shape: as of `grouped_cross_entropy`, and at half the labels' resolution too.
+    """
+    labels = labels[:, ::2, ::2]
+    known = labels != UNLABELLED
+    truth = one_hot(labels.where(known, 0), groups.shape[1]).permute(0, 3, 1, 2)
+    with torch.autocast(logits.device.type, enabled=False):
+        errors = ((_chance(logits, labels, groups) - truth) ** 2).sum(1)
+    return mean_where(known, errors)
+
+
 def _chance(logits: Tensor, labels: Tensor, groups: Tensor) -> Tensor:
     """The probability of every row of the groups, at the labels' size: (N, K, h, w)."""
     logits = interpolate(logits.float(), size=labels.shape[1:], mode="bilinear")

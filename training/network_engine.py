@@ -19,10 +19,14 @@ from adverse_perception.inference import (
     EngineMetadata,
 )
 from training.checkpoints import CheckpointError
+from training.networks.adaptive import AdaptiveChannel
 from training.networks.correction import CorrectionOutputs, LightCorrection
+from training.networks.fusion import FusedOutputs, TwoChannels
 from training.networks.joint import JointNet, JointOutputs
 from training.recipes import Recipe
 
+ENGINE_ROLES = {"adaptive": "segmentation", "fusion": "segmentation"}
+"""What the vehicle calls an engine of a recipe's role, where it has another name for it."""
 STRIDES = {"weather": 1, "correction": 2}
 """Pixels of an engine's picture for one of its answer, where it is not 4."""
 
@@ -56,6 +60,10 @@ def engine_module(network: nn.Module) -> nn.Module:
     """What of a network becomes an engine: the outputs of its role, as the vehicle wants them."""
     if isinstance(network, JointNet):
         return JointOutputs(network)
+    if isinstance(network, AdaptiveChannel):
+        return network.segmenter
+    if isinstance(network, TwoChannels):
+        return FusedOutputs(network)
     return CorrectionOutputs(network) if isinstance(network, LightCorrection) else network
 
 
@@ -65,16 +73,17 @@ def describe_engine(recipe: Recipe) -> EngineMetadata:
     Raises:
         CheckpointError: networks of its kind only restore, which no route of the vehicle does.
     """
-    if recipe.role not in ROLE_CLASSES:
+    role = ENGINE_ROLES.get(recipe.role, recipe.role)
+    if role not in ROLE_CLASSES:
         raise CheckpointError(
             f"recipe {recipe.name}: expected a role of {', '.join(ROLE_CLASSES)}, found "
             f"{recipe.role}; training.studies judges networks that only restore"
         )
     return EngineMetadata(
         name=recipe.name,
-        role=recipe.role,
+        role=role,
         conditions=recipe.conditions,
-        classes=ROLE_CLASSES[recipe.role],
+        classes=ROLE_CLASSES[role],
         input_height=recipe.size[0],
         input_width=recipe.size[1],
         stride=STRIDES.get(recipe.role, 4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,9 +15,12 @@ from torch import nn
 from adverse_perception.frames import Weather
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.propagation import EVIDENCE
+from training.networks.adaptive import AdaptiveChannel
 from training.networks.classifier import WeatherNet
 from training.networks.correction import LightCorrection
+from training.networks.cyclegan import CycleGan
 from training.networks.davss import DistortionAware
+from training.networks.fusion import TwoChannels
 from training.networks.joint import JointNet
 from training.networks.srnet import srnet
 from training.networks.srrn import durn_r, srrn
@@ -67,17 +71,27 @@ class Stage:
         share: of the run's steps.
         trains: how the names of the parameters that learn begin; the others stay as they are.
         rate: highest learning rate, relative to the schedule's.
+        rates: those of parameters whose names begin so, relative to the stage's.
     """
 
     name: str = "all"
     share: float = 1.0
     trains: tuple[str, ...] = ("",)
     rate: float = 1.0
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+
+CURVES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+    "held": lambda done: min(1.0, 2 - 2 * done),  # half of it constant, then linear (CycleGAN)
+    "poly": lambda done: (1 - done) ** 0.9,  # DeepLab, AdaptSegNet
+}
+"""Share of the highest rate by the share of a stage that is done, both 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """AdamW, in every stage with a warm-up and a cosine to zero.
+    """AdamW, in every stage with a warm-up and then a curve down to zero.
 
     Attributes:
         steps: optimiser steps of all stages together.
@@ -87,6 +101,7 @@ class Schedule:
         average: how much of the averaged weights is kept every step.
         betas: of AdamW.
         stages: one after the other.
+        curve: of the rate within a stage, of `CURVES`.
     """
 
     steps: int
@@ -96,6 +111,7 @@ class Schedule:
     average: float = 0.997
     betas: tuple[float, float] = (0.9, 0.999)
     stages: tuple[Stage, ...] = (Stage(),)
+    curve: str = "cosine"
 
     def at(self, step: int) -> tuple[Stage, int, int]:
         """The stage that a step belongs to, with the stage's first step and the one after it."""
@@ -116,6 +132,7 @@ class Recipe:
         backbone, width: of DeepLabv3+ (`training.networks.deeplab`), or width of another network.
         size: (height, width) of the pictures it is trained and exported for.
         crop: (height, width) of a training sample.
+        method: how it learns, of `methods.METHODS`, where that is not its role's own.
         losses: weights of the method's losses.
         options: of the network: parts to leave out in ablations, a size, SR-Net's map, or DMNet
             `calibrated`.
@@ -133,6 +150,7 @@ class Recipe:
     augmentation: Augmentation = Augmentation()
     rare_class_power: float = 0.4
     seed: int = 1
+    method: str = ""
     losses: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -142,9 +160,19 @@ class Recipe:
         return self.role in ("joint", "srnet", "srrn", "durn_r")
 
     @property
+    def adapts(self) -> bool:
+        """It learns from nights that nobody has labelled, too."""
+        return self.role == "adaptive" or self.method in ("distilling", "self_training")
+
+    @property
     def watches(self) -> bool:
         """It learns from clips, not from single pictures."""
         return self.role in ("correction", "davss")
+
+    @property
+    def guided(self) -> bool:
+        """It may learn from a frozen segmenter."""
+        return self.restores or self.watches or self.method == "distilling"
 
     def network(self) -> nn.Module:
         """A fresh network of this recipe."""
@@ -153,10 +181,17 @@ class Recipe:
 
 NETWORKS: dict[str, Callable[[Recipe], nn.Module]] = {
     "weather": lambda recipe: WeatherNet(len(Weather), recipe.width),
+    "adaptive": lambda recipe: AdaptiveChannel(
+        recipe.backbone, len(CLASS_NAMES), recipe.width, **recipe.options
+    ),
     "correction": lambda recipe: LightCorrection(
         recipe.backbone, len(CLASS_NAMES), recipe.width, len(EVIDENCE), **recipe.options
     ),
+    "cyclegan": lambda recipe: CycleGan(recipe.width, **recipe.options),
     "segmentation": lambda recipe: segmenter(recipe.backbone, len(CLASS_NAMES), recipe.width),
+    "fusion": lambda recipe: TwoChannels(
+        recipe.backbone, len(CLASS_NAMES), recipe.width, **recipe.options
+    ),
     "joint": lambda recipe: JointNet(
         recipe.backbone, len(CLASS_NAMES), recipe.width, **recipe.options
     ),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +23,16 @@ from training.checkpoints import (
     save,
     save_weights,
 )
-from training.methods import METHODS
+from training.methods import METHODS, Taught
+from training.network_engine import engine_module
+from training.networks.adaptive import AdaptiveChannel
 from training.networks.correction import LightCorrection
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.encoders import BackboneError, load_backbone
+from training.networks.fusion import CHANNELS, TwoChannels
 from training.networks.guide import Guide
 from training.networks.joint import JointNet
-from training.recipes import Recipe, Schedule, Stage
+from training.recipes import CURVES, Recipe, Schedule, Stage
 
 _WARM_UP = 0.05
 _LONGEST_GRADIENT = 5.0
@@ -51,14 +53,14 @@ class Process:
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
-    """In every stage a linear warm-up, then half a cosine down to zero."""
+    """In every stage a linear warm-up, then the schedule's curve down to zero."""
     stage, begin, end = schedule.at(step)
     rate, step, steps = schedule.rate * stage.rate, step - begin, end - begin
     warm_up = max(1, round(_WARM_UP * steps))
     if step < warm_up:
         return rate * (step + 1) / warm_up
     done = (step - warm_up) / max(1, steps - warm_up)
-    return rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return rate * CURVES[schedule.curve](min(1.0, done))
 
 
 class Run:
@@ -83,7 +85,10 @@ class Run:
         self.learnt_from: tuple[str, ...] = ()
         self._compiled = compiled
         self._bfloat16 = bfloat16 or process.device.type == "cuda"
-        self.method = METHODS[recipe.role](recipe, guide and guide.to(process.device))
+        method = METHODS[recipe.method or recipe.role]
+        self.method = method(recipe, guide and guide.to(process.device))
+        if isinstance(self.method, Taught):
+            self.method.learn_from(self.average.network)
         self._enter(recipe.schedule.at(0)[0])
 
     @property
@@ -109,23 +114,27 @@ class Run:
         self.optimiser.load_state_dict(content["optimiser"])
         self.learnt_from = learnt_from(content)
 
-    def begin_from(self, path: Path) -> None:
+    def begin_from(self, path: Path, number: int = 0) -> None:
         """Take the averaged weights of another run to start with; those of a segmenter
         also for a network that has one inside.
+
+        Args:
+            path: the checkpoint.
+            number: of the segmenters inside, the one to begin.
 
         Raises:
             CheckpointError: the file is missing, broken, or of another network.
         """
         earlier = open_checkpoint(path)
-        weights = earlier.network.state_dict()
-        if earlier.recipe.role == "segmentation" and isinstance(
-            self.network, JointNet | LightCorrection
-        ):
-            check_same_network(path, replace(earlier.recipe, role=self.recipe.role), self.recipe)
-            whole = self.network.state_dict()
-            weights = whole | {f"segmenter.{name}": value for name, value in weights.items()}
-        else:
+        segmenter, inside = engine_module(earlier.network), _inside(self.network, number)
+        alike = earlier.recipe.role == self.recipe.role
+        if alike or inside is None or not isinstance(segmenter, DeepLabV3Plus):
             check_same_network(path, earlier.recipe, self.recipe)
+            weights = earlier.network.state_dict()
+        else:
+            check_same_network(path, replace(earlier.recipe, role=self.recipe.role), self.recipe)
+            found = segmenter.state_dict()
+            weights = self.network.state_dict() | {inside + name: found[name] for name in found}
         self._take(weights)
         self.learnt_from = tuple(dict.fromkeys((*self.learnt_from, *earlier.learnt_from)))
 
@@ -173,10 +182,9 @@ class Run:
         self.network.zero_grad(set_to_none=True)
         for name, value in self.network.named_parameters():
             value.requires_grad_(name.startswith(stage.trains))
-        learning = [value for value in self.network.parameters() if value.requires_grad]
         schedule = self.recipe.schedule
         self.optimiser = torch.optim.AdamW(
-            learning, weight_decay=schedule.decay, betas=schedule.betas
+            _groups(self.network, stage), weight_decay=schedule.decay, betas=schedule.betas
         )
         self._stepper = self._wrapped()
 
@@ -202,7 +210,8 @@ class Run:
         # Dropout is drawn anew for every step, so that a resumed run draws what it would have.
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.step) * 64 + self.process.rank)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(schedule, self.step)
+            share = group.get("share", 1.0)  # none in checkpoints from before there were shares
+            group["lr"] = share * learning_rate(schedule, self.step)
         batch = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=self._bfloat16):
             loss = self.method.loss(self._stepper, batch, stage.name)
@@ -216,6 +225,25 @@ class Run:
             self.left_out += 1
         self.step += 1
         return float(loss.detach())
+
+
+def _inside(network: nn.Module, number: int) -> str | None:
+    """How the names of a segmenter's weights begin within a network, if it is or has such."""
+    if isinstance(network, TwoChannels):
+        return f"{CHANNELS[min(number, len(CHANNELS) - 1)]}."
+    if isinstance(network, AdaptiveChannel | JointNet | LightCorrection):
+        return "segmenter."
+    return "" if isinstance(network, DeepLabV3Plus) else None
+
+
+def _groups(network: nn.Module, stage: Stage) -> list[dict[str, Any]]:
+    """What learns, by its rate relative to the stage's."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, value in network.named_parameters():
+        if value.requires_grad:
+            found = (rate for prefix, rate in stage.rates.items() if name.startswith(prefix))
+            groups.setdefault(next(found, 1.0), []).append(value)
+    return [{"params": values, "share": rate} for rate, values in groups.items()]
 
 
 def _keep_frozen_statistics(network: nn.Module) -> None:

@@ -21,7 +21,13 @@ from training.clips import open_clips
 from training.datasets import read_image
 from training.networks.guide import Guide
 from training.recipes import Augmentation, Recipe
-from training.sources import REAL_WEATHER, Drawn, Source, open_real_weather, open_sources
+from training.sources import (
+    REAL_WEATHER,
+    Drawn,
+    Source,
+    open_real_weather,
+    open_sources,
+)
 from training.synthesis import (
     clear_view,
     draw,
@@ -38,6 +44,14 @@ from training.transforms import (
     of_the_light,
     of_the_sensor,
     warp_picture,
+)
+from training.unpaired import (
+    NO_FOLDERS,
+    Domains,
+    UnpairedStream,
+    check_used,
+    open_unpaired,
+    real_nights,
 )
 
 _REAL_SHARE = 0.3
@@ -59,6 +73,7 @@ def open_stream(
     *,
     guide: Guide | None = None,
     skip_broken: bool = False,
+    domains: Domains = NO_FOLDERS,
 ) -> Stream:
     """What a recipe trains on; broken pictures are an error, or skipped with a warning each.
 
@@ -69,14 +84,22 @@ def open_stream(
         with_val: data sets whose validation split is learnt from too.
         guide: the key network of a recipe that corrects.
         skip_broken: go on without pictures that cannot be read.
+        domains: folders of pictures without labels, for recipes that learn from such.
 
     Raises:
         DatasetError: a pack is missing or laid out otherwise, or nothing is left to train on.
     """
+    check_used(recipe, domains)
     if recipe.watches:
         clips = open_clips(recipe, data, leave_out, with_val, skip_broken=skip_broken)
         return Stream(clip_stream(recipe, clips, guide), tuple(clips))
+    if recipe.role == "cyclegan":
+        pictures = open_unpaired(recipe, data, domains, leave_out, with_val)
+        return Stream(UnpairedStream(recipe, pictures, skip_broken=skip_broken), pictures.names)
     sources = open_sources(recipe, data, leave_out, with_val, skip_broken=skip_broken)
+    if recipe.adapts:
+        name, nights = real_nights(data, domains.night)
+        return Stream(AdaptationStream(recipe, sources, nights), (*sources, name))
     if recipe.role != "weather":
         stream = RestorationStream if recipe.restores else LabelledStream
         return Stream(stream(recipe, sources), tuple(sources))
@@ -104,6 +127,37 @@ class LabelledStream(Dataset[dict[str, Tensor]]):
         drawn = self._sources[rng.choice(len(self._sources), p=self._shares)].draw(rng)
         geometry = draw_geometry(rng, self._recipe.augmentation.scales)
         return drawn.cropped(geometry, self._recipe.crop)
+
+
+class AdaptationStream(LabelledStream):
+    """Samples to segment, and beside them a picture of the road by night that has no labels.
+
+    `target` (H, W, 3) uint8; `day` (H, W, 3) uint8, what is to be segmented before night fell.
+    """
+
+    def __init__(
+        self, recipe: Recipe, sources: Mapping[str, Source], nights: Sequence[Path]
+    ) -> None:
+        super().__init__(recipe, sources)
+        self._nights = nights
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self._recipe.seed, number))
+        drawn = self._cropped(rng)
+        image = _changed(drawn, self._recipe.augmentation, rng)
+        return {
+            "image": torch.from_numpy(image),
+            "day": torch.from_numpy(drawn.image),
+            "target": torch.from_numpy(self._target(rng)),
+            **_answers(drawn),
+        }
+
+    def _target(self, rng: np.random.Generator) -> UInt8Array:
+        """Seen from nearer and farther and by other sensors, or the network learns the place."""
+        image = read_image(self._nights[int(rng.integers(len(self._nights)))])
+        augmentation = self._recipe.augmentation
+        image = warp_picture(image, draw_geometry(rng, augmentation.scales), self._recipe.crop)
+        return apply_photometry(image, draw_photometry(rng, augmentation.photometry))
 
 
 def _answers(drawn: Drawn) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from training.datasets import (
     LabelMap,
     Pack,
     SkippingPack,
+    folder_of,
     open_dataset,
     open_pack,
     open_pictures,
@@ -126,7 +127,9 @@ def open_packs(
     skip_broken: bool = False,
 ) -> dict[str, Labelled]:
     """Packs by name, with what of them a recipe can use; see `open_sources`."""
-    folders = {name: drawn_pack() if name == "street" else data / name for name in names}
+    folders = {
+        name: drawn_pack() if name == "street" else data / folder_of(name) for name in names
+    }
     packs = {name: _opened(name, folder, "train") for name, folder in folders.items()}
     for name in sorted(set(with_val) & set(packs)):
         pairs = (*packs[name].pairs, *_opened(name, folders[name], "val").pairs)
@@ -137,7 +140,7 @@ def open_packs(
 
 def _fit_for(recipe: Recipe, name: str, pack: Pack) -> Pack:
     """Without pictures in weather, where they cannot teach: to name it, or to restore alone."""
-    if recipe.role == "segmentation":
+    if recipe.role in ("segmentation", "adaptive", "fusion"):
         return pack
     fit = [
         pair
@@ -166,3 +169,9 @@ def open_real_weather(data: Path, leave_out: Sequence[str] = ()) -> dict[Weather
         for weather, (pack, split) in REAL_WEATHER.items()
         if pack not in leave_out and (data / pack).is_dir()
     }
+
+
+def open_nights(data: Path) -> tuple[str, list[Path]]:
+    """The name of what is at hand of real nights, and its pictures. Raises `DatasetError`."""
+    pack, split = REAL_WEATHER[Weather.NIGHT]
+    return pack, open_pictures(data / pack, split)

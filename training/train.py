@@ -26,9 +26,11 @@ from adverse_perception.files import FileError
 from training.checkpoints import open_guide
 from training.datasets import Pack, data_folder, open_pack
 from training.evaluate import validate
+from training.recipes import Recipe
 from training.run import Process, Run, learning_rate
 from training.samples import Range, Stream, open_stream
-from training.train_options import arguments_of, recipe_of
+from training.train_options import arguments_of, domains_of, recipe_of
+from training.unpaired import Domains, unlabelled_pack
 
 _RECENT = 50
 """So many steps' losses are averaged for display."""
@@ -143,18 +145,26 @@ def this_process(wished: str | None) -> Process:
 
 def begin(run: Run, arguments: argparse.Namespace) -> None:
     """Weights to start with: the run's own checkpoint, else the ones named, else drawn ones."""
-    for earlier in arguments.init or ():
-        run.begin_from(earlier)
+    for number, earlier in enumerate(arguments.init or ()):
+        run.begin_from(earlier, number)
     if arguments.backbone:
         run.begin_from_backbone(arguments.backbone)
     run.resume()
 
 
+def open_validation(recipe: Recipe, data: Path, domains: Domains) -> Pack:
+    """What training watches: CamVid's val, or pictures of the folder that stands in for a day."""
+    if recipe.role == "cyclegan" and domains.day is not None:
+        return unlabelled_pack(domains.day)
+    return open_pack(data / "camvid", "val")
+
+
 def train_as_told(arguments: argparse.Namespace, process: Process) -> None:
     """Open what the command line names, then train; an interrupted run keeps what it has."""
-    recipe = recipe_of(arguments)
-    data = data_folder(arguments.data)
-    guide = open_guide(arguments.guide) if recipe.restores or recipe.watches else None
+    recipe, domains = recipe_of(arguments), domains_of(arguments)
+    needs_data = recipe.role != "cyclegan" or None in (domains.day, domains.night)
+    data = data_folder(arguments.data) if needs_data else Path()
+    guide = open_guide(arguments.guide) if recipe.guided else None
     stream = open_stream(
         recipe,
         data,
@@ -162,8 +172,9 @@ def train_as_told(arguments: argparse.Namespace, process: Process) -> None:
         arguments.with_val,
         guide=guide,
         skip_broken=arguments.skip_broken,
+        domains=domains,
     )
-    validation = open_pack(data / "camvid", "val")
+    validation = open_validation(recipe, data, domains)
     folder = arguments.out or Path("runs") / recipe.name
     run = Run(
         recipe, folder, process, compiled=arguments.compile, bfloat16=arguments.bf16, guide=guide

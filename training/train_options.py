@@ -10,6 +10,7 @@ from typing import Any
 from training.checkpoints import EVERY_RECIPE, GUIDE, CheckpointError, named_recipe
 from training.datasets import LOADERS
 from training.recipes import Recipe
+from training.unpaired import Domains
 
 
 def arguments_of(given: list[str] | None, description: str | None) -> argparse.Namespace:
@@ -63,7 +64,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         default=[],
         type=_named_share,
         metavar="NAME=SHARE",
-        help="further data sets beside the recipe's (docs/datasets.md), and their share",
+        help="further data sets beside the recipe's (docs/datasets.md), or packs, and their share",
     )
     group.add_argument("--leave-out", nargs="*", default=[], help="data sets not to train on")
     group.add_argument(
@@ -73,6 +74,13 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
         metavar="PACK",
         help="packs whose validation split is learnt from too, when nothing is left to choose",
     )
+    for side, whose in (("day", "of cyclegan"), ("night", "that a recipe learns from unlabelled")):
+        group.add_argument(
+            f"--{side}",
+            type=Path,
+            metavar="FOLDER",
+            help=f"pictures by {side} {whose}, with all subfolders, or a pack",
+        )
     group.add_argument(
         "--skip-broken", action="store_true", help="go on without pictures that cannot be read"
     )
@@ -80,9 +88,10 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
 
 def _named_share(text: str) -> tuple[str, float]:
     name, _, share = text.partition("=")
-    if name not in LOADERS:
+    if not name or "/" in name:
         raise argparse.ArgumentTypeError(
-            f"expected NAME=SHARE with one of {', '.join(sorted(LOADERS))}, found {text!r}"
+            f"expected NAME=SHARE with one of {', '.join(sorted(LOADERS))}, or with the folder "
+            f"name of a pack in the data folder, found {text!r}"
         )
     return name, float(share or 0.2)
 
@@ -115,6 +124,11 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
         augmentation = replace(recipe.augmentation, scales=tuple(arguments.scales))
         recipe = replace(recipe, augmentation=augmentation)
     return recipe if arguments.seed is None else replace(recipe, seed=arguments.seed)
+
+
+def domains_of(arguments: argparse.Namespace) -> Domains:
+    """The folders of pictures without labels that the command line names."""
+    return Domains(arguments.day, arguments.night)
 
 
 def with_stages(recipe: Recipe, wished: list[str] | None) -> Recipe:

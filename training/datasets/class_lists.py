@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from adverse_perception.labels import CLASS_ID, CLASS_NAMES, UNLABELLED
 from training.datasets.label_maps import LabelMap, label_map
 from training.datasets.pictures import DatasetError
@@ -174,6 +176,34 @@ def read_classes(path: Path) -> tuple[tuple[str, ...], LabelMap]:
         f"{path}: expected the classes {', '.join(CLASS_NAMES)}, or a mapping '*_to_camvid11' or "
         f"'camvid11_to_*'; found classes {', '.join(names) or 'none'}; add a mapping"
     )
+
+
+def read_condition(path: Path) -> str | None:
+    """The weather that all pictures of a pack show, where its `classes.json` says so."""
+    condition = _described(path).get("condition")
+    return None if condition is None else str(condition)
+
+
+def described_classes(names: Sequence[str], read: LabelMap) -> dict[str, Any]:
+    """What `read_classes` reads as these names and this label map, from ids that are trained on.
+
+    Labels in classes of their own, finer than ours or beside them, are read as ours.
+
+    Args:
+        names: the classes in the order of their ids.
+        read: what they mean.
+    """
+    described: dict[str, Any] = {
+        "ignore_index": UNLABELLED,
+        "classes": [{"id": number, "name": name} for number, name in enumerate(names)],
+    }
+    if tuple(names) == CLASS_NAMES:
+        return described
+    if (read.groups.sum(1) > 1).any():
+        ours = read.coarse_of()[: len(CLASS_NAMES)]
+        return described | {"camvid11_to_own": [int(number) for number in ours]}
+    labels = np.arange(len(names), dtype=np.uint8)
+    return described | {"own_to_camvid11": [int(number) for number in read.likeliest(labels)]}
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Our own layout is a folder as `camvid`: `splits/<split>.txt` (one "image label" pair a line, paths
 relative to the pack), images, 8-bit label PNGs (255 = ignore) and `classes.json`; a third path in
-a line is depth, as `Metres` reads it.
+a line is depth, as `Metres` reads it. Where `classes.json` has a `condition`, that is the weather
+of every picture.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adverse_perception.frames import Float32Array, UInt8Array
-from training.datasets.class_lists import read_classes
+from training.datasets.class_lists import read_classes, read_condition
 from training.datasets.depth import DepthFile, Metres
 from training.datasets.label_maps import LabelMap
 from training.datasets.pictures import BrokenPicture, DatasetError, read_image, read_labels
@@ -237,8 +238,9 @@ def open_pack(folder: Path, split: str) -> Pack:
         DatasetError: the folder, its split file or its classes are not as expected.
     """
     listing, lines = _split(folder, split, "'image label' pair")
-    pairs = [_pair(folder, listing, line) for line in lines]
     names, label_map = read_classes(folder / "classes.json")
+    condition = read_condition(folder / "classes.json")
+    pairs = [replace(_pair(folder, listing, line), condition=condition) for line in lines]
     return Pack(folder.resolve().name, pairs, label_map, names)
 
 

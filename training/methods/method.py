@@ -40,6 +40,15 @@ class Carrying(Method, Protocol):
     guide: Guide
 
 
+@runtime_checkable
+class Taught(Method, Protocol):
+    """A method whose networks learn from their own average."""
+
+    def learn_from(self, teacher: nn.Module) -> None:
+        """Take the run's averaged network, which goes on changing with the run."""
+        ...
+
+
 def needed(guide: Guide | None, recipe: str) -> Guide:
     """The guide that a recipe cannot do without. Raises `ValueError` where there is none."""
     if guide is None:

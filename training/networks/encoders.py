@@ -2,7 +2,8 @@
 
 A full-width backbone takes public ImageNet weights as they are (`load_backbone`); a narrow one,
 light enough for two CPU cores, is trained from scratch.
-Each returns two maps: detail at 1/4 and context at 1/16 of the picture (output stride 16).
+Each returns two maps: detail at 1/4 and context at 1/16 of the picture (output stride 16); the
+other maps on the way have methods of their own.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class ResNet(nn.Module):
         self.layer4 = self._stage(8 * width, depths[3], dilation=2)
         self.half_channels = width
         self.detail_channels = width * block.expansion
+        self.middle_channels = 4 * width * block.expansion
         self.context_channels = 8 * width * block.expansion
 
     def _stage(self, width: int, depth: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -112,6 +114,12 @@ class ResNet(nn.Module):
         half = self.relu(self.bn1(self.conv1(x)))
         detail = self.layer1(self.maxpool(half))
         return half, detail, self.layer4(self.layer3(self.layer2(detail)))
+
+    def levels(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Detail, what goes into the last stage (1/16, `middle_channels`), and context."""
+        detail = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+        middle = self.layer3(self.layer2(detail))
+        return detail, middle, self.layer4(middle)
 
 
 class InvertedResidual(nn.Module):
