@@ -336,5 +336,5 @@ def test_the_papers_segmenter_guides_as_ours_does(tmp_path: Path) -> None:
         torch.testing.assert_close(seen, guide.segmenter(batch["first"]))
     other = VIDEO_RECIPES["davss"]
     save_weights(path, Checkpoint(other, other.network(), 1, 0.0, ()))
-    with pytest.raises(CheckpointError, match="DistortionAware, which does not segment"):
+    with pytest.raises(CheckpointError, match="DistortionAware, which does not segment by itself"):
         open_guide(path)

@@ -1,4 +1,4 @@
-"""NiSeNet's channels, self-training and the network that drives by night."""
+"""NiSeNet's two channels, and how the parts of a network learn."""
 
 from __future__ import annotations
 
@@ -11,22 +11,19 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
 
-from adverse_perception.inference import load_engine  # noqa: E402
 from adverse_perception.labels import CLASS_NAMES, UNLABELLED  # noqa: E402
 from tests.nights import toy_of, write_night_data  # noqa: E402
 from tests.toys import ALONE, TOY, run_of  # noqa: E402
-from training import export, samples  # noqa: E402
-from training.checkpoints import open_checkpoint, open_guide  # noqa: E402
+from training import samples  # noqa: E402
+from training.checkpoints import open_checkpoint  # noqa: E402
 from training.losses import brier_score  # noqa: E402
 from training.methods.adapting import Adapting  # noqa: E402
-from training.methods.self_training import half_of_the_classes, masked  # noqa: E402
 from training.network_engine import engine_module  # noqa: E402
 from training.networks.adaptive import AdaptiveChannel, Dilated, Judge  # noqa: E402
 from training.networks.encoders import BackboneError  # noqa: E402
 from training.networks.fusion import TwoChannels  # noqa: E402
-from training.networks.guide import Guide  # noqa: E402
 from training.night_recipes import NIGHT_RECIPES  # noqa: E402
-from training.recipes import CURVES, Recipe, Schedule, Stage  # noqa: E402
+from training.recipes import CURVES, Schedule, Stage  # noqa: E402
 from training.run import Run, learning_rate  # noqa: E402
 from training.train import batches  # noqa: E402
 
@@ -166,57 +163,6 @@ def test_parts_of_a_network_learn_at_rates_of_their_own(data: Path, tmp_path: Pa
     assert moved and not any(name.startswith("judge") for name in moved)
 
 
-def test_half_of_the_classes_is_pasted() -> None:
-    labels = torch.tensor([0, 1, 2, 3, 255]).repeat(2, 6, 1)
-    pasted = half_of_the_classes(labels)
-    for one, where in zip(labels, pasted, strict=True):
-        assert len(one[where].unique()) == 2
-        assert not where[one == UNLABELLED].any()
-
-
-def test_masks_hide_most_patches_and_leave_the_rest() -> None:
-    torch.manual_seed(0)
-    image = torch.full((4, 100, 130, 3), 7, dtype=torch.uint8)
-    hidden = masked(image) != 7
-    assert 0.5 < hidden.float().mean() < 0.9
-    corner = hidden[:, :32, :32].float().mean((1, 2, 3))
-    assert ((corner == 0) | (corner == 1)).all()
-
-
-LEARNING = [
-    recipe
-    for recipe in NIGHT_RECIPES.values()
-    if not recipe.name.endswith("_full") and recipe.role != "fusion"
-]
-
-
-@pytest.mark.parametrize("recipe", LEARNING, ids=lambda recipe: recipe.name)
-def test_recipe_learns_goes_on_and_drives(recipe: Recipe, data: Path, tmp_path: Path) -> None:
-    """In two sittings as in one."""
-    toy = toy_of(recipe)
-    guide = _guide(data, tmp_path / "guide") if toy.guided else None
-    whole = run_of(toy, tmp_path / "whole", data, guide=guide)
-    run = Run(toy, tmp_path, ALONE, guide=guide)
-    stream = samples.open_stream(toy, data).samples
-    first = [
-        run.train_step(batch) for batch, _ in zip(batches(run, stream, 0), range(2), strict=False)
-    ]
-    run.save()
-    assert first + run_of(toy, tmp_path, data, guide=guide) == pytest.approx(whole, rel=1e-4)
-    engine = tmp_path / "night.onnx"
-    command = [str(tmp_path / "last.pt"), "--out", str(engine), "--no-scores"]
-    assert export.main(command) == 0
-    metadata = load_engine(engine).metadata
-    assert metadata.role == "segmentation" and metadata.conditions == ("night",)
-    learnt = [one["name"] for one in metadata.training_data]
-    assert ("night_rain_clips" in learnt) == toy.adapts
-
-
-def _guide(data: Path, folder: Path) -> Guide:
-    run_of(replace(TOY, schedule=replace(TOY.schedule, steps=2)), folder, data)
-    return open_guide(folder / "last.pt")
-
-
 def test_adaptive_channel_begins_with_a_segmenters_weights(data: Path, tmp_path: Path) -> None:
     run_of(replace(TOY, schedule=replace(TOY.schedule, steps=2)), tmp_path, data)
     toy = toy_of(NIGHT_RECIPES["night_adaptive"])
@@ -242,11 +188,3 @@ def test_fusion_begins_with_both_channels(data: Path, tmp_path: Path) -> None:
     assert torch.equal(said.real, found["night_real"](pictures()))
     assert torch.equal(said.adaptive, found["night_adaptive"](pictures()))
     assert "night_rain_clips" in fusion.learnt_from  # the adaptive channel has seen it
-
-
-def test_guide_says_of_pictures_what_its_network_does(data: Path, tmp_path: Path) -> None:
-    run_of(replace(TOY, schedule=replace(TOY.schedule, steps=2)), tmp_path, data)
-    guide = open_guide(tmp_path / "last.pt")
-    network = open_checkpoint(tmp_path / "last.pt").network
-    assert torch.equal(guide.logits(pictures()), network(pictures()))
-    assert not guide.logits(pictures()).requires_grad

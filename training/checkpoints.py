@@ -148,18 +148,24 @@ def open_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def open_guide(path: Path) -> Guide:
+def open_guide(path: Path, *, features: bool = True) -> Guide:
     """A frozen segmenter from its checkpoint.
+
+    Args:
+        path: the checkpoint.
+        features: its features are wanted too, which two fused channels do not have.
 
     Raises:
         CheckpointError: the file is unfit, or of a network that does not segment.
     """
-    network = open_checkpoint(path).network
-    if isinstance(network, TwoChannels):
-        return Guide(FusedOutputs(network))
+    checkpoint = open_checkpoint(path)
+    network = checkpoint.network
+    if isinstance(network, TwoChannels) and not features:
+        return Guide(FusedOutputs(network), checkpoint.learnt_from)
     if not isinstance(network, DeepLabV3Plus | XceptionDeepLab):
-        raise _unfit(path, f"a {type(network).__name__}, which does not segment")
-    return Guide(network)
+        kind = type(network).__name__
+        raise _unfit(path, f"a {kind}, which does not segment by itself")
+    return Guide(network, checkpoint.learnt_from)
 
 
 def learnt_from(content: Mapping[str, Any]) -> tuple[str, ...]:

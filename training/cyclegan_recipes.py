@@ -11,7 +11,7 @@ _CYCLEGAN = Recipe(
     "cyclegan",
     ("night",),
     Schedule(  # the paper's but for the number of steps
-        4000, batch=1, rate=2e-4, decay=0.0, average=0.999, betas=(0.5, 0.999), curve="held"
+        4000, batch=1, rate=2e-4, decay=0.0, betas=(0.5, 0.999), curve="held"
     ),
     width=24,
     crop=(128, 160),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from training.recipes import LABELLED, Augmentation, Recipe, Schedule, Stage
+from training.recipes import Augmentation, Recipe, Schedule, Stage
 
 _DARK = Augmentation(
     photometry=0.6,
@@ -17,7 +17,6 @@ _REAL = Recipe(
     "segmentation",
     ("night",),
     Schedule(1500, rate=8e-4),
-    data=dict(LABELLED),
     augmentation=_DARK,
     losses={"brier": 1.0},
 )
@@ -30,7 +29,7 @@ _ADAPTIVE = replace(
         1500,
         batch=4,
         rate=8e-4,
-        # AdaptSegNet's judges learn at 1e-4 where its segmenter does at 2.5e-4.
+        # Judges that are much faster than the segmenter are always right, and teach nothing.
         stages=(Stage(rates={"judge": 0.4}),),
         curve="poly",
     ),
@@ -42,7 +41,7 @@ _SELF_TRAINING = replace(
     _REAL,
     name="night_self_training",
     method="self_training",
-    schedule=Schedule(1500, batch=4, rate=8e-4, average=0.999),
+    schedule=Schedule(1500, batch=4, rate=8e-4),
     losses={"target": 0.5},
 )
 
@@ -74,12 +73,12 @@ _NIGHT = replace(
 
 
 def _full(recipe: Recipe) -> Recipe:
-    """Of the paper: ResNet-101; for a GPU."""
+    """Of the paper: ResNet-101; for a GPU. What decides between channels stays as it is."""
     schedule = replace(recipe.schedule, steps=30_000, batch=8, rate=2.5e-4)
     return replace(
         recipe,
         name=f"{recipe.name}_full",
-        schedule=schedule,
+        schedule=recipe.schedule if recipe.role == "fusion" else schedule,
         backbone="resnet101",
         width=256,
         size=(512, 1024),

@@ -14,6 +14,7 @@ from training.checkpoints import (
     TO_GO_ON,
     AveragedWeights,
     Checkpoint,
+    CheckpointError,
     check_same_network,
     describe,
     learnt_from,
@@ -82,7 +83,7 @@ class Run:
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = AveragedWeights(self.network, recipe.schedule.average)
         self.step, self.score, self.left_out = 0, 0.0, 0
-        self.learnt_from: tuple[str, ...] = ()
+        self.learnt_from = guide.learnt_from if guide else ()
         self._compiled = compiled
         self._bfloat16 = bfloat16 or process.device.type == "cuda"
         method = METHODS[recipe.method or recipe.role]
@@ -135,7 +136,7 @@ class Run:
             check_same_network(path, replace(earlier.recipe, role=self.recipe.role), self.recipe)
             found = segmenter.state_dict()
             weights = self.network.state_dict() | {inside + name: found[name] for name in found}
-        self._take(weights)
+        self._take(weights, path)
         self.learnt_from = tuple(dict.fromkeys((*self.learnt_from, *earlier.learnt_from)))
 
     def begin_from_backbone(self, path: Path) -> None:
@@ -144,14 +145,26 @@ class Run:
         Raises:
             BackboneError: they are of another backbone or width.
         """
-        if not isinstance(self.network, DeepLabV3Plus):
-            raise BackboneError(f"recipe {self.recipe.name} has no backbone; leave --backbone out")
-        load_backbone(self.network.backbone, path)
-        self._take(self.network.state_dict())
+        inside = isinstance(self.network, AdaptiveChannel | JointNet)
+        segmenter = self.network.segmenter if inside else self.network
+        if not isinstance(segmenter, DeepLabV3Plus):
+            raise BackboneError(
+                f"recipe {self.recipe.name}: expected one segmenter with a backbone, found"
+                f" {type(self.network).__name__}; leave --backbone out, or begin with --init"
+            )
+        load_backbone(segmenter.backbone, path)
+        self._take(self.network.state_dict(), path)
         self.learnt_from = ("imagenet",)
 
-    def _take(self, weights: dict[str, Tensor]) -> None:
-        self.network.load_state_dict(weights)
+    def _take(self, weights: dict[str, Tensor], path: Path) -> None:
+        try:
+            self.network.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[1].strip()
+            raise CheckpointError(
+                f"{path}: expected weights for the options of {self.recipe.name}, found others"
+                f" ({reason}); begin with a run of the same options"
+            ) from error
         self.average.network.load_state_dict(weights)
 
     def save(self) -> None:

@@ -21,13 +21,7 @@ from training.clips import open_clips
 from training.datasets import read_image
 from training.networks.guide import Guide
 from training.recipes import Augmentation, Recipe
-from training.sources import (
-    REAL_WEATHER,
-    Drawn,
-    Source,
-    open_real_weather,
-    open_sources,
-)
+from training.sources import REAL_WEATHER, Drawn, Source, open_real_weather, open_sources
 from training.synthesis import (
     clear_view,
     draw,
@@ -51,6 +45,7 @@ from training.unpaired import (
     UnpairedStream,
     check_used,
     open_unpaired,
+    read_any,
     real_nights,
 )
 
@@ -98,8 +93,9 @@ def open_stream(
         return Stream(UnpairedStream(recipe, pictures, skip_broken=skip_broken), pictures.names)
     sources = open_sources(recipe, data, leave_out, with_val, skip_broken=skip_broken)
     if recipe.adapts:
-        name, nights = real_nights(data, domains.night)
-        return Stream(AdaptationStream(recipe, sources, nights), (*sources, name))
+        name, nights = real_nights(data, domains.night, leave_out)
+        adapting = AdaptationStream(recipe, sources, nights, skip_broken=skip_broken)
+        return Stream(adapting, (*sources, name))
     if recipe.role != "weather":
         stream = RestorationStream if recipe.restores else LabelledStream
         return Stream(stream(recipe, sources), tuple(sources))
@@ -130,16 +126,21 @@ class LabelledStream(Dataset[dict[str, Tensor]]):
 
 
 class AdaptationStream(LabelledStream):
-    """Samples to segment, and beside them a picture of the road by night that has no labels.
+    """Samples to segment, and `target` (H, W, 3) uint8, a road by night that has no labels.
 
-    `target` (H, W, 3) uint8; `day` (H, W, 3) uint8, what is to be segmented before night fell.
+    `day` (H, W, 3) uint8 is what is to be segmented before night fell.
     """
 
     def __init__(
-        self, recipe: Recipe, sources: Mapping[str, Source], nights: Sequence[Path]
+        self,
+        recipe: Recipe,
+        sources: Mapping[str, Source],
+        nights: Sequence[Path],
+        *,
+        skip_broken: bool = False,
     ) -> None:
         super().__init__(recipe, sources)
-        self._nights = nights
+        self._nights, self._skip_broken = nights, skip_broken
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self._recipe.seed, number))
@@ -154,10 +155,10 @@ class AdaptationStream(LabelledStream):
 
     def _target(self, rng: np.random.Generator) -> UInt8Array:
         """Seen from nearer and farther and by other sensors, or the network learns the place."""
-        image = read_image(self._nights[int(rng.integers(len(self._nights)))])
-        augmentation = self._recipe.augmentation
-        image = warp_picture(image, draw_geometry(rng, augmentation.scales), self._recipe.crop)
-        return apply_photometry(image, draw_photometry(rng, augmentation.photometry))
+        number, change = int(rng.integers(len(self._nights))), self._recipe.augmentation
+        image = read_any(self._nights, number, skip_broken=self._skip_broken)
+        image = warp_picture(image, draw_geometry(rng, change.scales), self._recipe.crop)
+        return apply_photometry(image, draw_photometry(rng, change.photometry))
 
 
 def _answers(drawn: Drawn) -> dict[str, Tensor]:

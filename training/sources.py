@@ -169,9 +169,3 @@ def open_real_weather(data: Path, leave_out: Sequence[str] = ()) -> dict[Weather
         for weather, (pack, split) in REAL_WEATHER.items()
         if pack not in leave_out and (data / pack).is_dir()
     }
-
-
-def open_nights(data: Path) -> tuple[str, list[Path]]:
-    """The name of what is at hand of real nights, and its pictures. Raises `DatasetError`."""
-    pack, split = REAL_WEATHER[Weather.NIGHT]
-    return pack, open_pictures(data / pack, split)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import NoReturn
@@ -23,9 +23,11 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from adverse_perception.files import FileError
-from training.checkpoints import open_guide
+from training.checkpoints import GUIDE, CheckpointError, open_checkpoint, open_guide
 from training.datasets import Pack, data_folder, open_pack
 from training.evaluate import validate
+from training.networks.fusion import CHANNELS, TwoChannels
+from training.networks.guide import Guide
 from training.recipes import Recipe
 from training.run import Process, Run, learning_rate
 from training.samples import Range, Stream, open_stream
@@ -145,11 +147,31 @@ def this_process(wished: str | None) -> Process:
 
 def begin(run: Run, arguments: argparse.Namespace) -> None:
     """Weights to start with: the run's own checkpoint, else the ones named, else drawn ones."""
-    for number, earlier in enumerate(arguments.init or ()):
-        run.begin_from(earlier, number)
+    earlier = arguments.init or []
+    if isinstance(run.network, TwoChannels) and not run.checkpoint.is_file():
+        check_channels(run.recipe, earlier)
+    for number, path in enumerate(earlier):
+        run.begin_from(path, number)
     if arguments.backbone:
         run.begin_from_backbone(arguments.backbone)
     run.resume()
+
+
+def check_channels(recipe: Recipe, earlier: Sequence[Path]) -> None:
+    """Raises `CheckpointError` unless there are two channels to fuse, or one fusion already."""
+    whole = len(earlier) == 1 and open_checkpoint(earlier[0]).recipe.role == recipe.role
+    if len(earlier) != len(CHANNELS) and not whole:
+        raise CheckpointError(
+            f"recipe {recipe.name}: expected two trained channels to fuse, found {len(earlier)};"
+            " name them with --init REAL ADAPTIVE"
+        )
+
+
+def guide_of(arguments: argparse.Namespace, recipe: Recipe) -> Guide | None:
+    """The frozen segmenter of a recipe that wants one; what is distilled has to be named."""
+    distils = recipe.method == "distilling"
+    path = arguments.guide or (None if distils else GUIDE)
+    return open_guide(path, features=not distils) if recipe.guided and path else None
 
 
 def open_validation(recipe: Recipe, data: Path, domains: Domains) -> Pack:
@@ -164,7 +186,7 @@ def train_as_told(arguments: argparse.Namespace, process: Process) -> None:
     recipe, domains = recipe_of(arguments), domains_of(arguments)
     needs_data = recipe.role != "cyclegan" or None in (domains.day, domains.night)
     data = data_folder(arguments.data) if needs_data else Path()
-    guide = open_guide(arguments.guide) if recipe.guided else None
+    guide = guide_of(arguments, recipe)
     stream = open_stream(
         recipe,
         data,

@@ -96,12 +96,20 @@ def _make_way(out: Path, translation: Translation, overwrite: bool) -> None:
         )
     if overwrite:
         with explained(out):
-            shutil.rmtree(out)
+            _remove_pack(out)
     elif _read(out / RECORD) != json.loads(json.dumps(asdict(translation))):
         raise FileError(
             f"{out}: expected what this command makes, found a pack that is made otherwise; "
             "replace it with --overwrite, or choose another folder with --out"
         )
+
+
+def _remove_pack(out: Path) -> None:
+    """What this command writes, and nothing that somebody has laid beside it."""
+    for folder in ("images", "labels", "splits"):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for file in ("classes.json", RECORD):
+        (out / file).unlink(missing_ok=True)
 
 
 def _read(record: Path) -> Any:

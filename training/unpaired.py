@@ -24,7 +24,7 @@ from training.datasets import (
 )
 from training.datasets.class_lists import OUR_LIST, read_as
 from training.recipes import Recipe
-from training.sources import REAL_WEATHER, kept_names, open_nights, open_packs
+from training.sources import REAL_WEATHER, kept_names, open_packs
 from training.transforms import draw_geometry, warp_picture
 
 _SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -94,7 +94,7 @@ def open_unpaired(
     Raises:
         DatasetError: there are no pictures of one side.
     """
-    dark, nights = real_nights(data, domains.night)
+    dark, nights = real_nights(data, domains.night, leave_out)
     if domains.day is not None:
         days = pictures_in(domains.day, "day", "train")
         return Unpaired((domains.day.resolve().name, dark), [days], [1.0], nights)
@@ -122,40 +122,50 @@ class UnpairedStream(Dataset[dict[str, Tensor]]):
         return {"day": self._crop(days, rng), "night": self._crop(self._pictures.nights, rng)}
 
     def _crop(self, paths: Sequence[Path], rng: np.random.Generator) -> Tensor:
-        image = self._read(paths, int(rng.integers(len(paths))))
+        image = read_any(paths, int(rng.integers(len(paths))), skip_broken=self._skip_broken)
         geometry = draw_geometry(rng, self._recipe.augmentation.scales)
         return torch.from_numpy(warp_picture(image, geometry, self._recipe.crop))
 
-    def _read(self, paths: Sequence[Path], first: int) -> UInt8Array:
-        if not self._skip_broken:
-            return read_image(paths[first])
-        for path in (*paths[first:], *paths[:first]):
-            try:
-                return read_image(path)
-            except BrokenPicture as error:
-                warnings.warn(f"skipped: {error}", BrokenPictureWarning, stacklevel=2)
-        raise DatasetError(
-            f"{paths[first].parent}: expected at least one whole picture, found {len(paths)} "
-            "broken ones; copy them anew"
-        )
+
+def read_any(paths: Sequence[Path], first: int, *, skip_broken: bool) -> UInt8Array:
+    """The picture of that number, (H, W, 3) uint8 RGB, or the next whole one with a warning.
+
+    Raises:
+        BrokenPicture: it cannot be read, and none is to be skipped.
+        DatasetError: none of them can be read.
+    """
+    if not skip_broken:
+        return read_image(paths[first])
+    for path in (*paths[first:], *paths[:first]):
+        try:
+            return read_image(path)
+        except BrokenPicture as error:
+            warnings.warn(f"skipped: {error}", BrokenPictureWarning, stacklevel=2)
+    raise DatasetError(
+        f"{paths[first].parent}: expected at least one whole picture, found {len(paths)} "
+        "broken ones; copy them anew"
+    )
 
 
-def real_nights(data: Path, folder: Path | None = None) -> tuple[str, list[Path]]:
+def real_nights(
+    data: Path, folder: Path | None = None, leave_out: Sequence[str] = ()
+) -> tuple[str, list[Path]]:
     """The name and the pictures of a folder, else of what is at hand. Raises `DatasetError`.
 
     Args:
         data: the folder of all data sets.
         folder: of pictures taken at night, or of a pack.
+        leave_out: data sets not to learn from.
     """
     if folder is not None:
         return folder.resolve().name, pictures_in(folder, "night", "train")
-    pack = REAL_WEATHER[Weather.NIGHT][0]
-    if not (data / pack).is_dir():
+    pack, split = REAL_WEATHER[Weather.NIGHT]
+    if pack in leave_out or not (data / pack).is_dir():
         raise DatasetError(
-            f"{data / pack}: expected pictures taken at night, found no folder; name one of yours "
-            "with --night"
+            f"{data / pack}: expected pictures taken at night, found no folder, or that it is left"
+            " out; name one of yours with --night"
         )
-    return open_nights(data)
+    return pack, open_pictures(data / pack, split)
 
 
 def pictures_in(folder: Path, *splits: str) -> list[Path]:

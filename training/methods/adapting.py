@@ -15,8 +15,8 @@ class Adapting(Segmenting):
     """L = S(p) + a S(p') + v J(q) + v' J(q') + the judges' own, halved.
 
     p and p' are the main and the auxiliary answer to labelled pictures and S what labels cost
-    (`Segmenting`); q and q' those to unlabelled ones, and J the cross-entropy by which the judge
-    should take them for labelled. a is the recipe's loss `auxiliary`, v `adversarial`, v'
+    (`Segmenting`); q and q' those to unlabelled ones, and J what it costs while the judge does not
+    take them for labelled. a is the recipe's loss `auxiliary`, v `adversarial`, v'
     `adversarial_auxiliary`; 0.1, 0.001 and 0.0002 in AdaptSegNet.
     """
 

@@ -13,12 +13,12 @@ from training.recipes import Recipe
 
 
 class Distilling(Segmenting):
-    """L = S(night) + d KL(guide(night)) + p KL(guide(day)) + t KL(guide(real night)).
+    """L = S(night) + p KL(guide(day)) + t KL(guide(real night)).
 
     S is what labels cost (`Segmenting`), KL that of the network's logits from the guide's. The
     guide sees a labelled picture by night and, which is more, by the day it was made of; about a
-    real night nothing else is known. d is the recipe's loss `distillation`, p `privileged` (Vapnik
-    and Vashist 2009), t `target`.
+    real night nothing else is known. p is the recipe's loss `privileged` (the student cannot have
+    what the teacher sees: Vapnik and Vashist 2009), t `target`.
     """
 
     def __init__(self, recipe: Recipe, guide: Guide | None) -> None:
@@ -31,11 +31,6 @@ class Distilling(Segmenting):
         real = batch["target"][::2]  # of few places: half as many will do
         night, target = network(torch.cat([image, real])).split((len(image), len(real)))
         loss = self.labelled(night, batch)
-        for logits, seen, name in (
-            (night, image, "distillation"),
-            (night, batch["day"], "privileged"),
-            (target, real, "target"),
-        ):
-            if share := self._shares.get(name, 0.0):
-                loss = loss + share * distillation(logits, self._guide.logits(seen))
-        return loss
+        by_day, of_real = (self._guide.logits(seen) for seen in (batch["day"], real))
+        loss = loss + self._shares["privileged"] * distillation(night, by_day)
+        return loss + self._shares["target"] * distillation(target, of_real)

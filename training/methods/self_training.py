@@ -23,22 +23,22 @@ _GREY = 124
 
 
 class SelfTraining(Segmenting):
-    """L = S(source) + t (CE(mixed) + CE(masked)), by pseudo-labels of the averaged network.
+    """L = S(source) + t (mixed + CE(masked)), by pseudo-labels of the averaged network.
 
     S is what labels cost (`Segmenting`) and t the recipe's loss `target`. Mixed: half of a
-    labelled picture's classes are pasted into an unlabelled one (ClassMix, Olsson et al. 2021);
-    masked: patches of that are hidden, and the context has to tell (masked image consistency). How
-    much pseudo-labels count is the share of the picture that the teacher is sure of (Tranheden et
-    al. 2021, DAFormer).
+    labelled picture's classes are pasted into an unlabelled one (ClassMix, Olsson et al. 2021),
+    which costs S there and CE elsewhere; masked: patches of the unlabelled one are hidden, and the
+    context has to tell (masked image consistency, Hoyer et al. 2023). How much pseudo-labels count
+    is the share of the picture that the teacher is sure of (Tranheden et al. 2021).
     """
 
     def __init__(self, recipe: Recipe, guide: Guide | None) -> None:
         super().__init__(recipe, guide)
-        self._teacher: nn.Module | None = None
+        self.teacher: nn.Module | None = None
 
     def learn_from(self, teacher: nn.Module) -> None:
         """See `Taught`."""
-        self._teacher = teacher
+        self.teacher = teacher
 
     def loss(self, network: nn.Module, batch: Batch, stage: str) -> Tensor:
         """See `Method.loss`."""
@@ -58,8 +58,8 @@ class SelfTraining(Segmenting):
     @torch.no_grad()
     def _guessed(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """The teacher's labels (N, H, W), and the share of each picture it is sure of, (N,)."""
-        assert self._teacher is not None, "a run gives its averaged network"
-        logits = self._teacher(target).float()
+        assert self.teacher is not None, "a run gives its averaged network"
+        logits = self.teacher(target).float()
         sure = chances(logits).amax(1) > _SURE
         labels = interpolate(logits, size=target.shape[1:3], mode="bilinear").argmax(1)
         return labels, sure.float().mean((1, 2))

@@ -21,10 +21,16 @@ class Guide(nn.Module):
 
     Args:
         segmenter: trained on clean pictures.
+        learnt_from: names of the data sets it has seen, which it passes on.
     """
 
-    def __init__(self, segmenter: DeepLabV3Plus | XceptionDeepLab | FusedOutputs) -> None:
+    def __init__(
+        self,
+        segmenter: DeepLabV3Plus | XceptionDeepLab | FusedOutputs,
+        learnt_from: tuple[str, ...] = (),
+    ) -> None:
         super().__init__()
+        self.learnt_from = learnt_from
         self.segmenter = segmenter.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> Guide:

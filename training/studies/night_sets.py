@@ -27,7 +27,10 @@ NIGHTS = tuple(f"night {strength}" for strength in STRENGTHS)
 """CamVid's test split by night: the same frames at every strength."""
 LOOKUP, DUSK, DRIVE, DAY = "lookup", "dusk", "drive", "day"
 SAID = {
-    NIGHTS[0]: "CamVid's test frames turned to night at strength 0.3; 0 is dusk",
+    NIGHTS[
+        0
+    ]: "CamVid's test frames turned to night at strength 0.3 (0 is dusk); a quarter of them"
+    " were taken at dusk",
     NIGHTS[1]: "the same at 0.6",
     NIGHTS[2]: "the same at 0.9; 1 is an unlit road",
     LOOKUP: "the same by the paper's look-up table, 255 (in / 255)^(1 / 0.35)",
