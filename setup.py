@@ -29,6 +29,8 @@ EXTRAS = {
         "ros-jazzy-lifecycle-msgs==2.0.3",
     ],
     "openvino": ["openvino>=2024.4,<2027"],
+    # TensorRT proper comes from NVIDIA or with JetPack, see docs/tensorrt.md.
+    "tensorrt_rtx": ["tensorrt-rtx>=1.7,<2"],
     # For drivers of CUDA 13. Those of CUDA 12 (JetPack 6): pycuda, which is preferred everywhere
     # and built against the CUDA toolkit there, or cuda-bindings<13 and nvidia-cuda-nvrtc-cu12.
     "cuda": ["cuda-bindings>=13,<14", "nvidia-cuda-nvrtc>=13,<14"],
@@ -47,6 +49,7 @@ EXTRAS = {
         "pytest>=8,<10",
         "pytest-timeout>=2.3,<3",
         "ruff>=0.9,<1",
+        "tensorrt-rtx>=1.7,<2; sys_platform == 'linux'",
         "torchmetrics>=1.5,<2",
     ],
 }

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from adverse_perception import __version__, commands
 from adverse_perception.config import ConfigError, PipelineConfig, knobs
@@ -29,10 +29,20 @@ _PIPELINE_OPTIONS = {
     "--route": "condition",
     "--engines": "engines_folder",
     "--backend": "backend",
+    "--backend-fallback": "backend_fallback",
+    "--cache": "plans_folder",
     "--threads": "threads",
     "--keyframe-interval": "keyframe_interval",
 }
 """Option -> the knob of `PipelineConfig` it sets."""
+_RUN = ("--engines", "--backend", "--cache", "--threads")
+_ENGINE_OPTIONS = {
+    "list": ("--engines",),
+    "check": _RUN,
+    "bench": _RUN,
+    "build": ("--engines", "--cache"),
+}
+"""Action of `engines` -> those of the options that it takes."""
 
 _DESCRIPTION = "See the road in rain, fog and at night: label camera pictures per pixel."
 _EXAMPLES = """\
@@ -93,6 +103,7 @@ _ENGINES_EXAMPLES = """\
 examples:
   adverse-perception engines list
   adverse-perception engines check --engines my_engines --backend openvino
+  adverse-perception engines build
   adverse-perception engines bench clear --size 1024x512 --frames 50 --json bench.json
 """
 
@@ -198,14 +209,18 @@ def _add_engines(parts: Subparsers[argparse.ArgumentParser]) -> None:
     actions: dict[str, tuple[str, Callable[[argparse.Namespace], commands.Outcome]]] = {
         "list": ("what every engine says about itself", commands.list_engines),
         "check": ("verify the checksums and run a frame through each", commands.check_engines),
+        "build": ("build TensorRT's plans ahead of the drive", commands.build_engines),
         "bench": ("time the engines on this machine", commands.bench_engines),
     }
     for name, (text, command) in actions.items():
         asked = _add(inner, name, text, _ENGINES_EXAMPLES, command)
         asked.add_argument("names", metavar="NAME", nargs="*", help="engines (default: all)")
         asked.add_argument("--json", metavar="FILE", type=Path, help="write the result there too")
-        wanted = ("--engines",) if name == "list" else ("--engines", "--backend", "--threads")
-        _add_pipeline_options(asked, wanted)
+        _add_pipeline_options(asked, _ENGINE_OPTIONS[name])
+        if name == "build":
+            choices = ("tensorrt", "tensorrt_rtx")
+            asked.add_argument("--backend", default=choices[0], choices=choices)
+            asked.add_argument("--batch", type=int, default=1, help="most pictures at once")
         if name == "bench":
             asked.add_argument("--size", default="", help="WIDTHxHEIGHT (default: the engine's)")
             asked.add_argument("--frames", type=int, default=30, help="timed runs (default: 30)")
@@ -236,12 +251,18 @@ def _add_pipeline_options(
     for option in wanted:
         knob = declared[_PIPELINE_OPTIONS[option]]
         shown = f" (default: {knob.default})" if knob.default != "" else ""
+        choices = knob.metadata["choices"] or None
+        taken: dict[str, Any] = {
+            "type": type(knob.default),
+            "choices": choices,
+            "metavar": None if choices else "DIR" if shown == "" else "N",
+        }
+        if isinstance(knob.default, bool):
+            taken = {"action": argparse.BooleanOptionalAction}
         parser.add_argument(
             option,
             dest=knob.name,
-            type=type(knob.default),
             default=knob.default,
-            choices=knob.metadata["choices"] or None,
-            metavar=None if knob.metadata["choices"] else "DIR" if shown == "" else "N",
             help=knob.metadata["description"] + shown,
+            **taken,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,8 @@ from adverse_perception import shelf, sources
 from adverse_perception.bags import Bag
 from adverse_perception.config import PipelineConfig, configured, knobs
 from adverse_perception.files import write_json
+from adverse_perception.inference import PlanSettings, Wish, silent
+from adverse_perception.inference.tensorrt_backend import open_workshop
 from adverse_perception.pipeline import Engines
 from adverse_perception.recordings import Drops, Source, SourceFrame
 from adverse_perception.report import describe, summary, table
@@ -65,8 +67,24 @@ def list_engines(asked: argparse.Namespace) -> Outcome:
 
 def check_engines(asked: argparse.Namespace) -> Outcome:
     """`engines check`: verify every checksum and run one frame."""
-    found = [shelf.check(path, asked.backend, asked.threads) for path in _progress(_files(asked))]
+    bar = _progress(_files(asked), unit="engine")
+    found = [shelf.check(path, _wish(asked, bar)) for path in bar]
     return _inspected(found, asked.json)
+
+
+def build_engines(asked: argparse.Namespace) -> Outcome:
+    """`engines build`: TensorRT's plans, ahead of the drive."""
+    if asked.batch < 1:
+        raise CommandError(f"--batch: expected 1 or more, found {asked.batch}")
+    bar = _progress(_files(asked), unit="engine")
+    plans = replace(_wish(asked, bar).plans, batch=asked.batch)
+    workshop = open_workshop(asked.backend, plans)
+    records = [record for path in bar for record in shelf.build(path, workshop)]
+    if asked.json:
+        write_json(asked.json, {"plans": records})
+    told = table(shelf.PLAN_COLUMNS, [shelf.plan_row(record) for record in records])
+    problems = dict.fromkeys(record["problem"] for record in records if record["problem"])
+    return Outcome(f"{told}\n\n{workshop}", "; ".join(problems))
 
 
 def bench_engines(asked: argparse.Namespace) -> Outcome:
@@ -74,7 +92,7 @@ def bench_engines(asked: argparse.Namespace) -> Outcome:
     if asked.frames < 1:
         raise CommandError(f"--frames: expected 1 or more, found {asked.frames}")
     rounds = _progress(range(asked.frames))
-    records = shelf.bench(_files(asked), asked.backend, asked.threads, rounds, asked.size)
+    records = shelf.bench(_files(asked), _wish(asked, rounds), rounds, asked.size)
     rows = [
         (Path(record["engine"]).name, record["size"], stage, *times.values())
         for record in records
@@ -140,17 +158,26 @@ def _run(source: Source, asked: argparse.Namespace, restore: bool) -> replaying.
         PipelineConfig, {name: value for name, value in vars(asked).items() if name in names}
     )
     engines = Engines.load(config)
-    return replaying.LabellingRun(source, lambda: engines.pipeline(config), restore=restore)
+    run = replaying.LabellingRun(source, lambda: engines.pipeline(config), restore=restore)
+    run.report.details["stand_ins"] = list(engines.stand_ins)
+    return run
 
 
 def _files(asked: argparse.Namespace) -> list[Path]:
     return shelf.chosen_files(asked.engines_folder, asked.names)
 
 
+def _wish(asked: argparse.Namespace, bar: Iterable[Any]) -> Wish:
+    """As asked for and not otherwise; what takes its time is told on the bar."""
+    tell = getattr(bar, "set_postfix_str", silent)
+    folder = Path(asked.plans_folder).expanduser() if asked.plans_folder else None
+    return Wish(asked.backend, getattr(asked, "threads", 1), plans=PlanSettings(folder, tell=tell))
+
+
 def _inspected(found: list[shelf.Inspection], json: Path | None) -> Outcome:
     if json:
         write_json(json, {"engines": [inspection.record() for inspection in found]})
-    problems = [inspection.problem for inspection in found if inspection.problem]
+    problems = dict.fromkeys(one.problem for one in found if one.problem)
     text = table(shelf.COLUMNS, [inspection.row() for inspection in found])
     return Outcome(text, "; ".join(problems))
 
@@ -160,7 +187,7 @@ def _told(record: dict[str, Any], out: Path) -> str:
         f"engine {name} failed on {failure['frames']} frames: {failure['message']}"
         for name, failure in record["engine_failures"].items()
     ]
-    return "\n\n".join([summary(record), *failures, f"written to {out}"])
+    return "\n\n".join([summary(record), *record["stand_ins"], *failures, f"written to {out}"])
 
 
 def _lost(drops: Drops) -> str:
@@ -169,11 +196,13 @@ def _lost(drops: Drops) -> str:
     )
 
 
-def _progress(items: Iterable[Item], total: int | None = None) -> Iterable[Item]:
+def _progress(
+    items: Iterable[Item], total: int | None = None, unit: str = "frame"
+) -> Iterable[Item]:
     """Show a bar on a terminal, where tqdm is installed; nothing elsewhere."""
     try:
         from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         return items
-    bar: Iterable[Item] = tqdm(items, total=total, unit="frame", leave=False, disable=None)
+    bar: Iterable[Item] = tqdm(items, total=total, unit=unit, leave=False, disable=None)
     return bar

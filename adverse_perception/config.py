@@ -61,9 +61,13 @@ class PipelineConfig:
     engines_folder: str = knob("", "folder of the engine files; empty = the shipped engines")
     backend: str = knob(
         "onnxruntime",
-        "what runs the engines; auto = OpenVINO where it is installed",
-        choices=("onnxruntime", "openvino", AUTO),
+        "what runs the engines; auto = TensorRT where there is a GPU, else OpenVINO if installed",
+        choices=("onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", AUTO),
     )
+    backend_fallback: bool = knob(
+        True, "an engine that the backend refuses runs on ONNX Runtime; false = that is an error"
+    )
+    plans_folder: str = knob("", "folder of TensorRT's plans; empty = in the user's cache folder")
     threads: int = knob(2, "threads of one engine; 1 where others need the cores", low=1, high=64)
     condition: str = knob(
         AUTO,

@@ -12,8 +12,8 @@ from enum import Enum, IntEnum
 import numpy as np
 
 from adverse_perception import transport
-from adverse_perception.frames import Segmentation, Weather
-from adverse_perception.inference import Engine
+from adverse_perception.frames import Segmentation
+from adverse_perception.pipeline import Engines
 
 WINDOW_S = 5.0
 """Rates, latencies and complaints speak of this much of the past."""
@@ -230,18 +230,19 @@ class CameraHealth:
             yield f"{LATENCY}_mean_ms", _number(float(np.mean(stages[LATENCY])))
 
 
-def node_status(phase: str, failure: str, routes: Mapping[Weather, Engine]) -> Status:
+def node_status(phase: str, failure: str, engines: Engines | None) -> Status:
     """How the node itself fares.
 
     Args:
         phase: state of its lifecycle.
         failure: why the last transition failed; empty when it did not.
-        routes: the loaded engine of every weather.
+        engines: what is loaded; None while the node is not configured.
     """
+    routes, stand_ins = (engines.routes, engines.stand_ins) if engines else ({}, ())
     values = {"state": phase, "transport_profile": transport.profile_in_force() or "none"}
     values |= {f"route_{weather.value}": engine.name for weather, engine in routes.items()}
-    level = Level.ERROR if failure else Level.OK
-    return Status("node", level, failure or phase, values)
+    level = Level.ERROR if failure else Level.WARN if stand_ins else Level.OK
+    return Status("node", level, failure or "; ".join(stand_ins) or phase, values)
 
 
 def rate_hz(times_s: Sequence[float]) -> float:

@@ -148,7 +148,9 @@ class PerceptionNode(LifecycleNode):
     def _configure(self) -> None:
         if self._refused:
             raise ConfigError("; ".join(self._refused.values()))
-        self._engines = Engines.load(self._config)
+        self._engines = Engines.load(self._config, self.get_logger().info)
+        for line in self._engines.stand_ins:
+            self.get_logger().warning(line)
         for name in self._config.cameras:
             pipeline, kind = self._engines.pipeline(self._config), self._config.image_transport
             self._cameras[name] = Camera(name, pipeline, self._complain, kind)
@@ -234,8 +236,7 @@ class PerceptionNode(LifecycleNode):
     # What is said about it
 
     def _every_second(self) -> None:
-        routes = self._engines.routes if self._engines else {}
-        statuses = [node_status(self._phase, self._failure, routes)]
+        statuses = [node_status(self._phase, self._failure, self._engines)]
         if self._worker is not None:
             statuses += [self._camera_status(name, self._worker) for name in self._cameras]
         message = DiagnosticArray(status=[self._diagnostic(status) for status in statuses])

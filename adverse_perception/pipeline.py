@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 
 from adverse_perception import kernels
@@ -12,8 +13,11 @@ from adverse_perception.frames import Condition, Frame, Segmentation, Weather
 from adverse_perception.inference import (
     Engine,
     EngineError,
+    PlanSettings,
+    Wish,
     engine_files,
-    load_engine,
+    open_engine,
+    silent,
 )
 from adverse_perception.keyframes import KeyframeSegmenter, try_out
 from adverse_perception.segmenters import SEGMENTERS, Segmenter
@@ -135,23 +139,27 @@ class Engines:
         weather: the classifier's engine; None = always clear.
         routes: the engine of every weather.
         correction: what corrects the frames between key frames; None = every frame is a key frame.
+        stand_ins: where ONNX Runtime runs engines instead of what was wished for, and why.
     """
 
     weather: Engine | None
     routes: Mapping[Weather, Engine]
     correction: Engine | None = None
+    stand_ins: tuple[str, ...] = ()
 
     @classmethod
-    def load(cls, config: PipelineConfig) -> Engines:
+    def load(cls, config: PipelineConfig, tell: Callable[[str], None] = silent) -> Engines:
         """Load the engines of a folder and give every weather the one made most for it.
+
+        Args:
+            config: where they are and what runs them.
+            tell: is told, in lines for the user, what takes its time.
 
         Raises:
             EngineError: a file does not fit, or a weather has no engine.
         """
         files = engine_files(config.engines_folder)
-        loaded = [
-            load_engine(path, backend=config.backend, threads=config.threads) for path in files
-        ]
+        loaded, stand_ins = _loaded(files, config, tell)
         kernels.warm_up()
         where = str(files[0].parent)
         weather, correction = (_first(role, loaded) for role in ("weather", "correction"))
@@ -163,7 +171,7 @@ class Engines:
         if correction is not None:
             try_out(correction)
         routes = {one: _most_special(one, loaded, where) for one in Weather}
-        return cls(weather, routes, correction)
+        return cls(weather, routes, correction, stand_ins)
 
     def pipeline(self, config: PipelineConfig) -> Pipeline:
         """A fresh pipeline, for one camera."""
@@ -188,6 +196,24 @@ def open_pipeline(config: PipelineConfig | None = None) -> Pipeline:
     """
     config = config or PipelineConfig()
     return Engines.load(config).pipeline(config)
+
+
+def _loaded(
+    files: list[Path], config: PipelineConfig, tell: Callable[[str], None]
+) -> tuple[list[Engine], tuple[str, ...]]:
+    """The engines, and a line for each reason why another backend runs some of them."""
+    folder = Path(config.plans_folder).expanduser() if config.plans_folder else None
+    plans = PlanSettings(folder, tell=tell)
+    wish = Wish(config.backend, config.threads, config.backend_fallback, plans)
+    loaded = [open_engine(path, wish) for path in files]
+    refused: dict[str, list[str]] = {}
+    for one in loaded:
+        if one.refusal:
+            refused.setdefault(one.refusal, []).append(one.engine.name)
+    lines = [
+        f"onnxruntime runs {', '.join(names)}; {refusal}" for refusal, names in refused.items()
+    ]
+    return [one.engine for one in loaded], tuple(lines)
 
 
 def _first(role: str, engines: list[Engine]) -> Engine | None:

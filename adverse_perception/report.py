@@ -30,6 +30,8 @@ PACKAGES = (
     "opencv-python",
     "onnxruntime",
     "openvino",
+    "tensorrt",
+    "tensorrt-rtx",
     "numba",
     "rosbags",
     "ros-rclpy",

@@ -17,11 +17,14 @@ from adverse_perception.inference import (
     Engine,
     EngineError,
     EngineMetadata,
+    Wish,
     engine_files,
-    load_engine,
+    open_engine,
     output_sets,
+    read_engine,
     read_metadata,
 )
+from adverse_perception.inference.tensorrt_building import Workshop
 from adverse_perception.propagation import map_shapes
 from adverse_perception.report import machine
 from adverse_perception.scores import Latency
@@ -91,10 +94,10 @@ def read(path: Path) -> Inspection:
         return Inspection(path, None, str(error))
 
 
-def check(path: Path, backend: str, threads: int) -> Inspection:
+def check(path: Path, wish: Wish) -> Inspection:
     """Load an engine and run one frame through it."""
     try:
-        engine = load_engine(path, backend=backend, threads=threads)
+        engine = open_engine(path, wish).engine
         picture = _picture(engine.metadata)
         for name, values in engine.run(picture, maps=_maps(engine.metadata, picture)).items():
             if not np.isfinite(values).all():
@@ -104,8 +107,46 @@ def check(path: Path, backend: str, threads: int) -> Inspection:
     return Inspection(path, engine.metadata)
 
 
+PLAN_COLUMNS = ("engine", "outputs", "plan", "size", "built in")
+
+
+def build(path: Path, workshop: Workshop) -> list[dict[str, Any]]:
+    """Build the TensorRT plans of an engine, or find those that are kept.
+
+    Returns:
+        A record for JSON for each plan: engine, outputs, plan, bytes, built_s, problem; when the
+        engine is refused, one with the reason as its problem.
+    """
+    try:
+        made = workshop.plans(read_engine(path))
+    except EngineError as error:
+        return [{"engine": str(path), "outputs": [], "plan": "", "problem": str(error)}]
+    return [
+        {
+            "engine": str(path),
+            "outputs": list(outputs),
+            "plan": str(plan.path or ""),
+            "bytes": len(plan.content),
+            "built_s": round(plan.built_s, 2),
+            "problem": plan.problem,
+        }
+        for outputs, plan in made.items()
+    ]
+
+
+def plan_row(record: dict[str, Any]) -> tuple[object, ...]:
+    """A record of `build` for a table with the columns of `PLAN_COLUMNS`."""
+    name = Path(record["engine"]).name
+    if "bytes" not in record:
+        return (name, "-", "refused", "-", "-")
+    time_s = f"{record['built_s']:.1f} s" if record["built_s"] else "was there"
+    size = f"{record['bytes'] / 1e6:.1f} MB"
+    plan = Path(record["plan"]).name or "not kept"
+    return (name, ", ".join(record["outputs"]), plan, size, time_s)
+
+
 def bench(
-    paths: Sequence[Path], backend: str, threads: int, rounds: Iterable[object], size: str = ""
+    paths: Sequence[Path], wish: Wish, rounds: Iterable[object], size: str = ""
 ) -> list[dict[str, Any]]:
     """Time engines, and the labelling of their logits, on this machine.
 
@@ -113,8 +154,7 @@ def bench(
 
     Args:
         paths: engine files.
-        backend: what runs them.
-        threads: threads of one inference.
+        wish: how they are to be run.
         rounds: in each of them every engine is timed once; one or more.
         size: `WIDTHxHEIGHT` in pixels; empty = each engine's own.
 
@@ -124,12 +164,17 @@ def bench(
     Raises:
         EngineError: an engine is refused or fails; or the size is none.
     """
-    trials = [_Trial(path, backend, threads, size) for path in paths]
+    trials = [_Trial(path, wish, size) for path in paths]
     for _ in rounds:
         for trial in trials:
             trial.run()
     return [
-        {**trial.record(), "backend": backend, "threads": threads, "machine": machine()}
+        {
+            **trial.record(),
+            "backend": wish.backend,
+            "threads": wish.threads,
+            "machine": machine(),
+        }
         for trial in trials
     ]
 
@@ -137,9 +182,9 @@ def bench(
 class _Trial:
     """One engine, the picture it is timed with, and its times so far."""
 
-    def __init__(self, path: Path, backend: str, threads: int, size: str) -> None:
+    def __init__(self, path: Path, wish: Wish, size: str) -> None:
         self._path = path
-        self._engine = load_engine(path, backend=backend, threads=threads)
+        self._engine = open_engine(path, wish).engine
         self._picture = _picture(self._engine.metadata, size)
         self._stages: dict[str, Latency] = {}
         for _ in range(_WARM_UP_FRAMES):

@@ -46,7 +46,17 @@ ARGUMENTS = (
         "compressed",
     ),
     argument("engines", UNSET, "folder of the engine files; empty = the shipped ones"),
-    argument("backend", UNSET, "what runs the engines", UNSET, "onnxruntime", "openvino", "auto"),
+    argument(
+        "backend",
+        UNSET,
+        "what runs the engines",
+        UNSET,
+        "onnxruntime",
+        "openvino",
+        "tensorrt",
+        "tensorrt_rtx",
+        "auto",
+    ),
     argument(
         "condition",
         UNSET,

@@ -15,12 +15,24 @@ from onnx import TensorProto, helper, numpy_helper
 from adverse_perception.frames import Float32Array, Weather
 from adverse_perception.inference import METADATA_KEY, EngineMetadata, checksum
 from adverse_perception.inference.onnx_file import with_property
+from adverse_perception.kernels.device import open_device
+from adverse_perception.kernels.errors import DeviceError
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.propagation import EVIDENCE
 
 # a machine at work is slow now and then, which says nothing about the code
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("calm")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say of a test that needs a GPU that it was skipped, and why."""
+    if item.get_closest_marker("gpu"):
+        try:
+            open_device().close()
+        except DeviceError as error:
+            pytest.skip(f"needs a GPU: {error}")
+
 
 WEATHER_BRIGHTNESS = {
     Weather.NIGHT: 30.0,

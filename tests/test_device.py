@@ -110,7 +110,7 @@ def test_a_machine_without_a_driver_is_told_so(monkeypatch: pytest.MonkeyPatch) 
 def test_a_machine_without_bindings_is_told_which_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(device, "_check_driver", lambda: None)
+    monkeypatch.setattr(device, "check_driver", lambda: None)
     for name in ("pycuda_device", "cuda_device"):
         monkeypatch.setitem(sys.modules, f"adverse_perception.kernels.{name}", None)
     with pytest.raises(DeviceError, match=r"pycuda or cuda-bindings, found neither.*pip install"):

@@ -12,7 +12,7 @@ import adverse_perception
 ROOT = Path(__file__).resolve().parents[1]
 OPTIONAL = (
     "rclpy", "onnxruntime", "openvino", "rosbags", "torch", "numba", "pycuda", "cuda",
-    "training", "demo",
+    "tensorrt", "tensorrt_rtx", "training", "demo",
 )  # fmt: skip
 ITS_OWN_IMPORT = {
     "adverse_perception.node",

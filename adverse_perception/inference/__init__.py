@@ -10,15 +10,23 @@ from adverse_perception.inference.engine import (
     output_sets,
 )
 from adverse_perception.inference.errors import EngineError
-from adverse_perception.inference.loading import engine_files, engines_folder, load_engine
+from adverse_perception.inference.loading import (
+    Wish,
+    engine_files,
+    engines_folder,
+    load_engine,
+    open_engine,
+)
 from adverse_perception.inference.metadata import (
     METADATA_KEY,
     ROLE_CLASSES,
     EngineMetadata,
     checksum,
+    read_engine,
     read_metadata,
     write_metadata,
 )
+from adverse_perception.inference.plans import PlanSettings, silent
 
 __all__ = [
     "METADATA_KEY",
@@ -29,11 +37,16 @@ __all__ = [
     "Engine",
     "EngineError",
     "EngineMetadata",
+    "PlanSettings",
+    "Wish",
     "checksum",
     "engine_files",
     "engines_folder",
     "load_engine",
+    "open_engine",
     "output_sets",
+    "read_engine",
     "read_metadata",
+    "silent",
     "write_metadata",
 ]

@@ -181,6 +181,27 @@ def read_metadata(path: Path, content: bytes | None = None) -> EngineMetadata:
     return metadata
 
 
+@dataclass(frozen=True)
+class EngineFile:
+    """An engine file that has been read and checked.
+
+    Attributes:
+        content: its bytes.
+        metadata: what it says about itself.
+        path: what errors call it.
+    """
+
+    content: bytes
+    metadata: EngineMetadata
+    path: Path
+
+
+def read_engine(path: Path) -> EngineFile:
+    """Read an engine file and check its description, see `read_metadata`. Raises `EngineError`."""
+    content = read_bytes(path)
+    return EngineFile(content, read_metadata(path, content), path)
+
+
 def write_metadata(path: Path, metadata: EngineMetadata) -> EngineMetadata:
     """Write the description into an ONNX file, in place of the one it has.
 

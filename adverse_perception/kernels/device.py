@@ -115,7 +115,7 @@ def open_device(number: int = 0) -> Device:
     Raises:
         DeviceError: no driver, no such GPU, or neither pycuda nor cuda-bindings is installed.
     """
-    _check_driver()
+    check_driver()
     missing = []
     for package, module in _WAYS.items():
         try:
@@ -144,8 +144,12 @@ def check_copy(host: NDArray[Any], array: DeviceArray) -> None:
         )
 
 
-def _check_driver() -> None:
-    """Look for a driver and a GPU, before a package that has none fails in its own words."""
+def check_driver() -> None:
+    """Look for a driver and a GPU, before a package that has none fails in its own words.
+
+    Raises:
+        DeviceError: there is none.
+    """
     way_out = "install NVIDIA's driver, or run the engines on the CPU"
     try:
         driver = ctypes.CDLL(_DRIVER)

@@ -1,0 +1,157 @@
+"""Engines by TensorRT, on the vehicle's GPU. It is imported when one of them is loaded."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adverse_perception.frames import UInt8Array
+from adverse_perception.inference import tensorrt_api as api
+from adverse_perception.inference.engine import (
+    INPUT,
+    NO_MAPS,
+    ROLE_MAPS,
+    ROLE_OUTPUTS,
+    output_sets,
+)
+from adverse_perception.inference.errors import EngineError
+from adverse_perception.inference.metadata import EngineFile
+from adverse_perception.inference.plans import USUAL_SETTINGS, Plan, PlanSettings
+from adverse_perception.inference.signature import check_results
+from adverse_perception.inference.tensorrt_building import Workshop
+from adverse_perception.inference.tensorrt_execution import Execution
+from adverse_perception.inference.tensorrt_module import (
+    TENSORRT,
+    TENSORRT_RTX,
+    check_driver,
+    find_library,
+)
+from adverse_perception.kernels.device import Device, open_device
+from adverse_perception.kernels.errors import DeviceError
+
+
+def open_workshop(backend: str = TENSORRT, settings: PlanSettings = USUAL_SETTINGS) -> Workshop:
+    """The place to build plans ahead of a drive, for the GPU that is here.
+
+    TensorRT-RTX builds where there is none as well: that shows whether an engine can be built,
+    and the plan is for no GPU in particular.
+
+    Raises:
+        EngineError: no TensorRT; or no driver, which all but TensorRT-RTX need to build.
+    """
+    library = find_library(backend)
+    try:
+        check_driver()
+    except EngineError as error:
+        if library.name != TENSORRT_RTX:
+            raise EngineError(f"{error}; only tensorrt_rtx builds without") from error
+        return Workshop(library, settings=settings)
+    device = _opened(backend)
+    device.close()
+    return Workshop(library, device.name, device.architecture, settings)
+
+
+class TensorRtEngine:
+    """One network in TensorRT, with a plan for each of its sets of outputs."""
+
+    def __init__(
+        self,
+        file: EngineFile,
+        backend: str = TENSORRT,
+        settings: PlanSettings = USUAL_SETTINGS,
+    ) -> None:
+        """Build the plans or take those that are kept, and run each of them once.
+
+        Raises:
+            EngineError: no driver, no TensorRT, or it cannot build or run the network.
+        """
+        check_driver()
+        self.metadata = file.metadata
+        self.name = file.metadata.name
+        self._outputs = ROLE_OUTPUTS[file.metadata.role]
+        self._lock = Lock()  # the buffers serve one frame at a time
+        self._executions: dict[tuple[str, ...], Execution] = {}
+        library = find_library(backend)
+        self._device = _opened(backend)
+        weakref.finalize(self, _let_go, self._device, self._executions)
+        workshop = Workshop(library, self._device.name, self._device.architecture, settings)
+        with _named(workshop, file), self._device:
+            self._runtime = library.module.Runtime(library.logger)
+        for outputs in output_sets(file.metadata.role):
+            self._executions[outputs] = self._load(workshop, file, outputs)
+
+    def run(
+        self,
+        image: UInt8Array,
+        outputs: tuple[str, ...] = (),
+        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
+    ) -> Mapping[str, NDArray[Any]]:
+        """See `Engine.run`."""
+        wanted = outputs or self._outputs
+        execution = self._executions.get(wanted, self._executions[self._outputs])
+        try:
+            with self._lock, self._device:
+                found = execution.run({INPUT: image, **maps})
+        except Exception as error:
+            raise EngineError(f"engine {self.name} failed on {image.shape}: {error}") from error
+        results = {name: found[name] for name in wanted}
+        check_results(self.name, image, results)
+        return results
+
+    def _load(self, workshop: Workshop, file: EngineFile, outputs: tuple[str, ...]) -> Execution:
+        """A plan on the GPU, run once: whatever is loaded late is there at the first frame.
+
+        What is kept cannot be asked whether it fits, so what is refused is built anew.
+        """
+        plan = workshop.plan(file, outputs)
+        engine = self._deserialized(workshop, file, plan)
+        if engine is None and plan.built_s == 0:
+            plan = workshop.plan(file, outputs, plan.content)
+            engine = self._deserialized(workshop, file, plan)
+        inputs = (INPUT, *ROLE_MAPS.get(file.metadata.role, ()))
+        with _named(workshop, file), self._device:
+            if engine is None:
+                raise EngineError(workshop.library.said())
+            execution = Execution(workshop.library, engine, self._device, inputs, outputs)
+            execution.run({name: np.zeros(shape) for name, shape in execution.usual.items()})
+        return execution
+
+    def _deserialized(
+        self, workshop: Workshop, file: EngineFile, plan: Plan
+    ) -> api.ICudaEngine | None:
+        workshop.library.complaints.clear()
+        with _named(workshop, file), self._device:
+            return self._runtime.deserialize_cuda_engine(plan.content)
+
+
+@contextmanager
+def _named(workshop: Workshop, file: EngineFile) -> Iterator[None]:
+    """Say of what goes wrong with which engine it did, and where."""
+    try:
+        yield
+    except Exception as error:  # the GPU's, and whatever TensorRT's bindings raise
+        raise EngineError(
+            f"{file.path}: expected {workshop.library} to run it on {workshop.gpu}"
+            f" ({workshop.architecture}), found: {error}; see docs/tensorrt.md for the GPUs it"
+            " knows, or set backend to onnxruntime"
+        ) from error
+
+
+def _opened(backend: str) -> Device:
+    try:
+        return open_device()
+    except DeviceError as error:
+        raise EngineError(f"backend {backend}: {error}") from error
+
+
+def _let_go(device: Device, executions: dict[tuple[str, ...], Execution]) -> None:
+    """Free what TensorRT has on the GPU, then the rest."""
+    with device:
+        executions.clear()
+    device.close()
