@@ -134,6 +134,8 @@ def test_distilled_of_what_the_guide_says_by_day() -> None:
 
 def test_day_and_night_of_a_sample_are_one_view(data: Path) -> None:
     toy = toy_of(NIGHT_RECIPES["night"])
+    deep = replace(toy.augmentation, weather=1.0, photometry=0.0, strength=(0.8, 1.0))
+    toy = replace(toy, augmentation=deep)
     stream = samples.open_stream(toy, data).samples
     plain = samples.LabelledStream(toy, open_sources(toy, data))
     darker = 0
@@ -143,7 +145,7 @@ def test_day_and_night_of_a_sample_are_one_view(data: Path) -> None:
         assert torch.equal(one["image"], same["image"])
         darker += int(one["image"].float().mean() < one["day"].float().mean())
         assert one["target"].float().mean() < 80
-    assert darker >= 4
+    assert darker >= 4  # in so small a picture a lamp is a sun
 
 
 def test_real_nights_can_be_left_out_and_skipped(data: Path, tmp_path: Path) -> None:

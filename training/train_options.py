@@ -79,7 +79,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
             f"--{side}",
             type=Path,
             metavar="FOLDER",
-            help=f"pictures by {side} {whose}, with all subfolders, or a pack",
+            help=f"pictures by {side} {whose}, no label maps, with all subfolders; or a pack",
         )
     group.add_argument(
         "--skip-broken", action="store_true", help="go on without pictures that cannot be read"

@@ -48,6 +48,11 @@ def open_source(translation: Translation, split: str) -> Pack:
         DatasetError: the set is not laid out as expected, or has no such pictures.
     """
     folder, name = Path(translation.source), translation.data_set
+    if _is_ours(folder) and name is not None:
+        raise DatasetError(
+            f"{folder}: expected no --as for a pack that has its own classes.json, found {name};"
+            " leave it out"
+        )
     if _is_ours(folder):
         pack = open_pack(folder, split)
     elif name is None:

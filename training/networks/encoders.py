@@ -111,15 +111,18 @@ class ResNet(nn.Module):
 
     def pyramid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Maps at 1/2 (`half_channels`), 1/4 (`detail_channels`), 1/16 (`context_channels`)."""
-        half = self.relu(self.bn1(self.conv1(x)))
-        detail = self.layer1(self.maxpool(half))
+        half, detail = self._begin(x)
         return half, detail, self.layer4(self.layer3(self.layer2(detail)))
 
     def levels(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Detail, what goes into the last stage (1/16, `middle_channels`), and context."""
-        detail = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(x)))))
+        _, detail = self._begin(x)
         middle = self.layer3(self.layer2(detail))
         return detail, middle, self.layer4(middle)
+
+    def _begin(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        half = self.relu(self.bn1(self.conv1(x)))
+        return half, self.layer1(self.maxpool(half))
 
 
 class InvertedResidual(nn.Module):

@@ -15,11 +15,13 @@ from adverse_perception import kernels
 from adverse_perception.frames import UInt8Array
 from adverse_perception.scores import ConfusionMatrix
 from training.calibration import Calibration
+from training.networks.fusion import CHANNELS
 from training.studies.night_sets import FrameSet
 from training.studies.night_ways import Answer, Way, best_patches
 
-REAL, ADAPTIVE, ORACLE = "real", "adaptive", "oracle patches"
-"""The two channels that are fused, and the best choice between them: an upper bound."""
+REAL, ADAPTIVE = CHANNELS
+ORACLE = "oracle patches"
+"""The best choice between both channels: an upper bound."""
 _RESAMPLES = 200
 _SEED = 0
 

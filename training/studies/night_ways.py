@@ -13,10 +13,9 @@ from adverse_perception.frames import Condition, Frame, UInt8Array, Weather
 from adverse_perception.labels import UNLABELLED
 from adverse_perception.segmenters import SEGMENTERS, Segmenter
 from training.evaluate import open_engine
+from training.networks.fusion import PATCH
 from training.studies.spearman import StudyError
 
-PATCH = 20
-"""Side in pixels of the patches between which the paper's fusion chooses."""
 _CONDITION = Condition(Weather.NIGHT)
 
 
