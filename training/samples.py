@@ -21,7 +21,7 @@ from training.clips import open_clips
 from training.datasets import read_image
 from training.networks.guide import Guide
 from training.recipes import Augmentation, Recipe
-from training.sources import REAL_WEATHER, Drawn, Source, open_real_weather, open_sources
+from training.sources import Drawn, Source, open_real_weather, open_sources, packs_of
 from training.synthesis import (
     clear_view,
     draw,
@@ -96,12 +96,11 @@ def open_stream(
         name, nights = real_nights(data, domains.night, leave_out)
         adapting = AdaptationStream(recipe, sources, nights, skip_broken=skip_broken)
         return Stream(adapting, (*sources, name))
-    if recipe.role != "weather":
-        stream = RestorationStream if recipe.restores else LabelledStream
-        return Stream(stream(recipe, sources), tuple(sources))
-    real = open_real_weather(data, leave_out)
-    packs = sorted({REAL_WEATHER[weather][0] for weather in real})
-    return Stream(WeatherStream(recipe, sources, real), (*sources, *packs))
+    if recipe.role == "weather":
+        real = open_real_weather(data, leave_out)
+        return Stream(WeatherStream(recipe, sources, real), (*sources, *packs_of(real)))
+    stream = RestorationStream if recipe.restores else LabelledStream
+    return Stream(stream(recipe, sources), tuple(sources))
 
 
 class LabelledStream(Dataset[dict[str, Tensor]]):

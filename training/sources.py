@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -169,3 +169,8 @@ def open_real_weather(data: Path, leave_out: Sequence[str] = ()) -> dict[Weather
         for weather, (pack, split) in REAL_WEATHER.items()
         if pack not in leave_out and (data / pack).is_dir()
     }
+
+
+def packs_of(real: Mapping[Weather, Sequence[Path]]) -> list[str]:
+    """The packs that pictures of real weather come from, by name."""
+    return sorted({REAL_WEATHER[weather][0] for weather in real})

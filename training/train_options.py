@@ -37,8 +37,7 @@ def arguments_of(given: list[str] | None, description: str | None) -> argparse.N
     parser.add_argument(
         "--guide",
         type=Path,
-        help="checkpoint of the frozen network that guides, e.g. what `night` is distilled from"
-        f" (default of all but that: {GUIDE.name})",
+        help=f"checkpoint of the frozen network that guides ({GUIDE.name}; for `night` name one)",
     )
     parser.add_argument("--save-every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument(
