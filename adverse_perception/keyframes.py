@@ -18,6 +18,7 @@ from adverse_perception.frames import (
     Frame,
     Segmentation,
     UInt8Array,
+    Weather,
 )
 from adverse_perception.inference import Engine, EngineError
 from adverse_perception.propagation import Propagation, Step, halved, map_shapes
@@ -53,7 +54,7 @@ class KeyframeSegmenter:
         Args:
             engine: gives logits (role "segmentation" or "joint"); it may be shared.
             correction: of role "correction"; it may be shared. None = the warped logits are
-                labelled as they are.
+                labelled as they are, and so they are in weather that it was not made for.
             settings: what holds until `reconfigure`.
         """
         self.name = engine.name
@@ -92,15 +93,15 @@ class KeyframeSegmenter:
 
     def _carries(self, frame: Frame, condition: Condition, settings: PipelineConfig) -> bool:
         """Frames like this one may be served by a key frame."""
-        weather = condition.weather.value
-        correction = self._correction_by(settings)
-        known = correction is None or weather in correction.metadata.conditions
         restored = frame.restore and self._engine.metadata.role == "joint"
-        wanted = settings.keyframe_interval > 1 and weather in settings.propagated
-        return wanted and known and not restored
+        wanted = condition.weather.value in settings.propagated
+        return wanted and settings.keyframe_interval > 1 and not restored
 
-    def _correction_by(self, settings: PipelineConfig) -> Engine | None:
-        return self._correction if settings.corrected else None
+    def _correction_for(self, weather: Weather, settings: PipelineConfig) -> Engine | None:
+        """None where nothing is to be corrected, or the weather is not one it was made for."""
+        engine = self._correction if settings.corrected else None
+        made_for = engine.metadata.conditions if engine else ()
+        return engine if weather.value in made_for else None
 
     def _as_keyframe(self, passage: Passage, picture: UInt8Array) -> Segmentation:
         logits = passage.infer(LABELS)["logits"]
@@ -126,7 +127,7 @@ class KeyframeSegmenter:
             step = last.step(passage.frame, picture)
         if step.residual > CUT:
             raise _NotCarried
-        correction = self._correction_by(settings)
+        correction = self._correction_for(passage.condition.weather, settings)
         if correction is None:
             return replace(passage.labelled(step.warped), keyframe=False)
         return self._corrected(correction, step, passage, settings.distortion_limit)

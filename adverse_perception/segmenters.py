@@ -58,7 +58,8 @@ class Passage:
         """Bring the frame to the engine's working size; the clock starts here."""
         self.frame = frame
         self.timing_ms: dict[str, float] = {}
-        self._condition = condition
+        self.condition = condition
+        """What the classifier has said of the frame."""
         self._engine = engine
         self._since_s = perf_counter()
         self.seen = to_working_size(frame.image, engine.metadata)
@@ -91,7 +92,7 @@ class Passage:
         """What is known of the frame by now, with its labels and their confidence."""
         self.ended("label")
         return Segmentation(
-            labels, confidence, self._condition, self._engine.name, timing_ms=self.timing_ms
+            labels, confidence, self.condition, self._engine.name, timing_ms=self.timing_ms
         )
 
 

@@ -231,8 +231,8 @@ def test_what_is_forgotten_is_not_carried_on(segmenter: KeyframeSegmenter) -> No
     assert kinds(segmenter, frames(2, begin=2)) == "K-"
 
 
-def test_only_weathers_that_are_wanted_and_known_are_carried_on(
-    segmenter: KeyframeSegmenter,
+def test_weathers_that_are_wanted_are_carried_on_and_those_that_are_known_corrected(
+    segmenter: KeyframeSegmenter, correction: Watched
 ) -> None:
     def kind(number: int, condition: Any) -> bool:
         return segmenter.segment(frames(1, begin=number)[0], condition).keyframe
@@ -241,7 +241,9 @@ def test_only_weathers_that_are_wanted_and_known_are_carried_on(
     assert [kind(n, RAIN) for n in range(2, 4)] == [True, True]
     assert [kind(n, CLEAR) for n in range(4, 6)] == [True, False]
     segmenter.reconfigure(replace(FIVE, propagated=("clear", "rain")))
-    assert kind(6, RAIN)  # the correction engine has never seen rain
+    corrected = correction.runs
+    assert not kind(6, RAIN)
+    assert correction.runs == corrected  # it has never seen rain
 
 
 def test_a_change_of_route_begins_anew(shared: Engines) -> None:
