@@ -111,7 +111,7 @@ class PipelineConfig:
     )  # fmt: skip
     propagated: tuple[str, ...] = knob(
         (Weather.CLEAR.value,),
-        "weathers whose routes carry key frames on, where the correction engine knows them",
+        "weathers whose routes carry key frames on; uncorrected if the correction knows others",
         choices=_WEATHERS,
         live=True,
     )
