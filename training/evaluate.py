@@ -88,10 +88,12 @@ def score(
     return matrix
 
 
-def weathered(image: UInt8Array, weather: str, number: int) -> UInt8Array:
+def weathered(
+    image: UInt8Array, weather: str, number: int, strength: tuple[float, float] = NOTICEABLE
+) -> UInt8Array:
     """The frame with that number in test weather: the same picture in every run."""
     rng = np.random.default_rng((TEST_SEED, number))
-    return degrade(image, weather, rng, strength=NOTICEABLE)
+    return degrade(image, weather, rng, strength=strength)
 
 
 def name_weather(engine: Engine, image: UInt8Array) -> Weather:

@@ -7,30 +7,23 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cross_entropy
 
 from adverse_perception.labels import UNLABELLED
-from training.losses import class_weights, grouped_cross_entropy
 from training.methods.method import Batch
+from training.methods.plain import Segmenting
 from training.networks.fusion import CHANNELS, PATCH, Fused, label_map
-from training.networks.guide import Guide
-from training.recipes import Recipe
 
 TIE = -1
 """No channel is the better one in a patch, or nobody knows."""
 
 
-class Fusing:
-    """Cross-entropy of the fused answer; of the votes, where the network chooses by patches."""
-
-    def __init__(self, recipe: Recipe, guide: Guide | None) -> None:
-        self._weights = class_weights(recipe.rare_class_power)
+class Fusing(Segmenting):
+    """What labels cost the fused answer; of the votes, where the network chooses by patches."""
 
     def loss(self, network: nn.Module, batch: Batch, stage: str) -> Tensor:
         """See `Method.loss`."""
         fused: Fused = network(batch["image"])
-        labels, groups = batch["labels"], batch["groups"]
-        if fused.votes is not None:
-            return voting_loss(fused.votes, better_channel(fused, labels, groups))
-        weights = self._weights.to(labels.device)
-        return grouped_cross_entropy(fused.logits, labels, groups, weights)
+        if fused.votes is None:
+            return self.labelled(fused.logits, batch)
+        return voting_loss(fused.votes, better_channel(fused, batch["labels"], batch["groups"]))
 
 
 def voting_loss(votes: Tensor, better: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from training.losses import grouped_cross_entropy
 from training.methods.method import Batch
 from training.methods.plain import Segmenting
 from training.networks.blocks import chances
+from training.networks.fusion import label_map
 from training.networks.guide import Guide
 from training.recipes import Recipe
 
@@ -61,8 +62,7 @@ class SelfTraining(Segmenting):
         assert self.teacher is not None, "a run gives its averaged network"
         logits = self.teacher(target).float()
         sure = chances(logits).amax(1) > _SURE
-        labels = interpolate(logits, size=target.shape[1:3], mode="bilinear").argmax(1)
-        return labels, sure.float().mean((1, 2))
+        return label_map(logits, target.shape[1:3]), sure.float().mean((1, 2))
 
     def _pseudo(self, logits: Tensor, labels: Tensor, trust: Tensor) -> Tensor:
         groups = torch.eye(logits.shape[1], device=logits.device).repeat(len(logits), 1, 1)

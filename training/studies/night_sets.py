@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-import numpy as np
-
 from adverse_perception.frames import UInt8Array, Weather
 from training.datasets import Pack, open_pack
 from training.drive import Drive
-from training.synthesis import degrade
-from training.trials import TEST_SEED
+from training.evaluate import weathered
+from training.recipes import NOTICEABLE
 
 Shown = tuple[UInt8Array, UInt8Array]
 """A picture (H, W, 3) uint8 RGB and its labels (H, W) uint8."""
@@ -67,12 +65,11 @@ def sets_of(data: Path, every: int = 1, drive_frames: int = DRIVE_FRAMES) -> lis
     test, dusk, day = (
         open_pack(data / "camvid", split) for split in ("test", "test_dusk", "test_day")
     )
-    nights = {
-        name: partial(_by_night, strength=strength)
+    sets = [
+        _of_pack(name, test, every, "night", (strength, strength))
         for name, strength in zip(NIGHTS, STRENGTHS, strict=True)
-    }
-    sets = [_of_pack(name, test, every, change) for name, change in nights.items()]
-    sets.append(_of_pack(LOOKUP, test, every, _by_lookup))
+    ]
+    sets.append(_of_pack(LOOKUP, test, every, "night_lookup"))
     sets.append(_of_pack(DUSK, dusk, every))
     if drive_frames > 0:
         sets.append(FrameSet(DRIVE, drive_frames, partial(drawn_night, count=drive_frames)))
@@ -83,25 +80,18 @@ def _of_pack(
     name: str,
     pack: Pack,
     every: int,
-    change: Callable[[UInt8Array, int], UInt8Array] | None = None,
+    weather: str | None = None,
+    strength: tuple[float, float] = NOTICEABLE,
 ) -> FrameSet:
     numbers = range(0, len(pack.pairs), every)
 
     def load(turn: int) -> Shown:
         image, labels = pack.load(numbers[turn])
-        return (image if change is None else change(image, numbers[turn])), labels
+        if weather is not None:
+            image = weathered(image, weather, numbers[turn], strength)
+        return image, labels
 
     return FrameSet(name, len(numbers), load)
-
-
-def _by_night(image: UInt8Array, number: int, strength: float) -> UInt8Array:
-    rng = np.random.default_rng((TEST_SEED, number))
-    return degrade(image, "night", rng, strength=(strength, strength))
-
-
-def _by_lookup(image: UInt8Array, number: int) -> UInt8Array:
-    """The paper's look-up table, which only darkens."""
-    return degrade(image, "night_lookup", np.random.default_rng((TEST_SEED, number)))
 
 
 def drawn_night(number: int, count: int) -> Shown:
