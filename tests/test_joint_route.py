@@ -115,7 +115,7 @@ def test_a_picture_that_cannot_be_restored_costs_nothing_while_nobody_asks(
     assert pipeline.process(frame).engine == "joint"
     assert not pipeline.errors
     assert pipeline.process(replace(frame, restore=True)).engine == "clear"
-    assert "expected 'restored' of shape (96, 128, 3)" in pipeline.errors["joint"].message
+    assert "expected 'restored' of shape (1, 96, 128, 3)" in pipeline.errors["joint"].message
 
 
 def test_segment_writes_the_restored_pictures_there_are(
@@ -164,4 +164,4 @@ def test_the_check_finds_a_picture_of_another_size(tmp_path: Path) -> None:
     write_joint_engine(tmp_path / "joint.onnx", shrink=2)
     code, _, err = command("engines", "check", "--engines", tmp_path)
     assert code == 1
-    assert "expected 'restored' of shape (96, 128, 3)" in err
+    assert "expected 'restored' of shape (1, 96, 128, 3)" in err

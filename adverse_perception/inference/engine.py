@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from adverse_perception.frames import UInt8Array
 from adverse_perception.inference.metadata import EngineMetadata
+
+UNBOUNDED = 1_000_000
+"""The batch of an engine that takes any number of pictures at once."""
 
 INPUT = "image"
 """Name of every engine's input: [1, H, W, 3] uint8 RGB."""
@@ -71,3 +75,47 @@ class Engine(Protocol):
             EngineError: the runtime failed, or an output has not the shape of the picture.
         """
         ...
+
+
+class BatchEngine(Engine, Protocol):
+    """An engine that takes several pictures of one size at once."""
+
+    @property
+    def batch(self) -> int:
+        """The most pictures at once; 1 where the file or the plan fixes that."""
+        ...
+
+    def run_batch(
+        self,
+        images: UInt8Array,
+        outputs: tuple[str, ...] = (),
+        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
+    ) -> Mapping[str, NDArray[Any]]:
+        """Run the network on N pictures; as `run`, but every array begins with the batch axis.
+
+        Args:
+            images: (N, H, W, 3) uint8 RGB.
+            outputs: what is wanted; empty = every output of the role.
+            maps: what the role reads beside the pictures, (N, C, h, w) float32 by name.
+
+        Raises:
+            EngineError: the runtime failed, or an output has not the shape of the pictures.
+        """
+        ...
+
+
+def of_one(
+    engine: BatchEngine,
+    image: UInt8Array,
+    outputs: tuple[str, ...],
+    maps: Mapping[str, NDArray[Any]],
+) -> Mapping[str, NDArray[Any]]:
+    """`Engine.run` by way of `run_batch`."""
+    planes = {name: array[np.newaxis] for name, array in maps.items()}
+    found = engine.run_batch(image[np.newaxis], outputs, planes)
+    return {name: array[0] for name, array in found.items()}
+
+
+def batch_of(shape: Sequence[Any]) -> int:
+    """The most pictures that an input of a shape takes; a free axis is no integer."""
+    return shape[0] if isinstance(shape[0], int) else UNBOUNDED

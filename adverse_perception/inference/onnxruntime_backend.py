@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adverse_perception.frames import UInt8Array
-from adverse_perception.inference.engine import INPUT, NO_MAPS, ROLE_OUTPUTS, output_sets
+from adverse_perception.inference.engine import (
+    INPUT,
+    NO_MAPS,
+    ROLE_OUTPUTS,
+    batch_of,
+    of_one,
+    output_sets,
+)
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.metadata import EngineMetadata
 from adverse_perception.inference.pruning import pruned
@@ -46,6 +53,7 @@ class OnnxRuntimeEngine:
             {i.name: (i.type, i.shape) for i in whole.get_inputs()},
             {o.name: (o.type, o.shape) for o in whole.get_outputs()},
         )
+        self.batch = batch_of(whole.get_inputs()[0].shape)
         self._sessions = {self._outputs: whole}
         for outputs in output_sets(metadata.role)[1:]:
             self._sessions[outputs] = _open(pruned(content, outputs, path), path, threads)
@@ -57,16 +65,24 @@ class OnnxRuntimeEngine:
         maps: Mapping[str, NDArray[Any]] = NO_MAPS,
     ) -> Mapping[str, NDArray[Any]]:
         """See `Engine.run`."""
+        return of_one(self, image, outputs, maps)
+
+    def run_batch(
+        self,
+        images: UInt8Array,
+        outputs: tuple[str, ...] = (),
+        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
+    ) -> Mapping[str, NDArray[Any]]:
+        """See `BatchEngine.run_batch`."""
         wanted = outputs or self._outputs
         session = self._sessions.get(wanted, self._sessions[self._outputs])
-        given = {INPUT: image, **maps}
-        batch = {name: np.ascontiguousarray(array)[np.newaxis] for name, array in given.items()}
+        given = {name: np.ascontiguousarray(array) for name, array in maps.items()}
         try:
-            found = session.run(wanted, batch)
+            found = session.run(wanted, {INPUT: np.ascontiguousarray(images), **given})
         except Exception as error:
-            raise EngineError(f"engine {self.name} failed on {image.shape}: {error}") from error
-        results = {name: out[0] for name, out in zip(wanted, found, strict=True)}
-        check_results(self.name, image, results)
+            raise EngineError(f"engine {self.name} failed on {images.shape}: {error}") from error
+        results = dict(zip(wanted, found, strict=True))
+        check_results(self.name, images, results)
         return results
 
 

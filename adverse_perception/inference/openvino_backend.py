@@ -18,6 +18,8 @@ from adverse_perception.inference.engine import (
     NO_MAPS,
     ROLE_MAPS,
     ROLE_OUTPUTS,
+    batch_of,
+    of_one,
     output_sets,
 )
 from adverse_perception.inference.errors import EngineError
@@ -65,6 +67,7 @@ class OpenVinoEngine:
                 f" found: {error}; export it again"
             ) from error
         check_signature(path, metadata, _tensors(model.inputs), _tensors(model.outputs))
+        self.batch = batch_of(_tensors(model.inputs)[INPUT][1])
         for outputs in output_sets(metadata.role)[1:]:
             self._contents[outputs] = pruned(content, outputs, path)
         # Compiled now rather than at the first frame, for what most cameras end up at.
@@ -77,17 +80,26 @@ class OpenVinoEngine:
         maps: Mapping[str, NDArray[Any]] = NO_MAPS,
     ) -> Mapping[str, NDArray[Any]]:
         """See `Engine.run`."""
+        return of_one(self, image, outputs, maps)
+
+    def run_batch(
+        self,
+        images: UInt8Array,
+        outputs: tuple[str, ...] = (),
+        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
+    ) -> Mapping[str, NDArray[Any]]:
+        """See `BatchEngine.run_batch`."""
         wanted = outputs or self._outputs
-        given = {INPUT: image, **maps}
-        batch = {name: np.ascontiguousarray(array)[np.newaxis] for name, array in given.items()}
+        given = {INPUT: images, **maps}
+        batch = {name: np.ascontiguousarray(array) for name, array in given.items()}
         try:
             with self._lock:
                 shapes = {name: array.shape for name, array in batch.items()}
                 found = self._request(wanted, shapes).infer(batch)
-                results = {name: np.array(found[name][0]) for name in wanted}
+                results = {name: np.array(found[name]) for name in wanted}
         except Exception as error:
-            raise EngineError(f"engine {self.name} failed on {image.shape}: {error}") from error
-        check_results(self.name, image, results)
+            raise EngineError(f"engine {self.name} failed on {images.shape}: {error}") from error
+        check_results(self.name, images, results)
         return results
 
     def _request(

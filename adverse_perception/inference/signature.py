@@ -45,21 +45,21 @@ def check_signature(
     _check_picture(path, outputs.get(RESTORED))
 
 
-def check_results(name: str, image: UInt8Array, results: Mapping[str, NDArray[Any]]) -> None:
-    """Compare what an engine made of a picture with the picture.
+def check_results(name: str, images: UInt8Array, results: Mapping[str, NDArray[Any]]) -> None:
+    """Compare what an engine made of pictures with the pictures.
 
     Args:
         name: what the engine is called.
-        image: (H, W, 3) uint8.
-        results: its outputs by name, without the batch axis.
+        images: (N, H, W, 3) uint8.
+        results: its outputs by name, which begin with the batch axis.
 
     Raises:
         EngineError: the restored picture is not as large as the picture.
     """
-    found = results.get(RESTORED, image)
-    if found.shape != image.shape:
+    found = results.get(RESTORED, images)
+    if found.shape != images.shape:
         raise EngineError(
-            f"engine {name}: expected {RESTORED!r} of shape {image.shape}, as its input,"
+            f"engine {name}: expected {RESTORED!r} of shape {images.shape}, as its input,"
             f" found {found.shape}; export it again"
         )
 

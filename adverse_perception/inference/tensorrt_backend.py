@@ -18,6 +18,7 @@ from adverse_perception.inference.engine import (
     NO_MAPS,
     ROLE_MAPS,
     ROLE_OUTPUTS,
+    of_one,
     output_sets,
 )
 from adverse_perception.inference.errors import EngineError
@@ -93,15 +94,29 @@ class TensorRtEngine:
         maps: Mapping[str, NDArray[Any]] = NO_MAPS,
     ) -> Mapping[str, NDArray[Any]]:
         """See `Engine.run`."""
+        return of_one(self, image, outputs, maps)
+
+    @property
+    def batch(self) -> int:
+        """See `BatchEngine.batch`."""
+        return self._executions[self._outputs].batch
+
+    def run_batch(
+        self,
+        images: UInt8Array,
+        outputs: tuple[str, ...] = (),
+        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
+    ) -> Mapping[str, NDArray[Any]]:
+        """See `BatchEngine.run_batch`."""
         wanted = outputs or self._outputs
         execution = self._executions.get(wanted, self._executions[self._outputs])
         try:
             with self._lock, self._device:
-                found = execution.run({INPUT: image, **maps})
+                found = execution.run({INPUT: images, **maps})
         except Exception as error:
-            raise EngineError(f"engine {self.name} failed on {image.shape}: {error}") from error
+            raise EngineError(f"engine {self.name} failed on {images.shape}: {error}") from error
         results = {name: found[name] for name in wanted}
-        check_results(self.name, image, results)
+        check_results(self.name, images, results)
         return results
 
     def _load(self, workshop: Workshop, file: EngineFile, outputs: tuple[str, ...]) -> Execution:

@@ -63,17 +63,22 @@ class Execution:
 
     @property
     def usual(self) -> Shapes:
-        """Shapes of the inputs, without the batch axis, that the plan is the fastest for."""
-        return {name: shapes[1][1:] for name, shapes in self._ranges.items()}
+        """Shapes of the inputs that the plan is the fastest for."""
+        return {name: shapes[1] for name, shapes in self._ranges.items()}
+
+    @property
+    def batch(self) -> int:
+        """The most pictures at once."""
+        return min(shapes[-1][0] for shapes in self._ranges.values())
 
     def run(self, given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Compute the outputs of one picture; arrays have no batch axis on either side.
+        """Compute the outputs of a batch of pictures; arrays begin with the batch axis.
 
         Raises:
             EngineError: a shape is out of the plan's range, or TensorRT failed.
             DeviceError: the GPU failed.
         """
-        shapes = self._shaped({name: (1, *array.shape) for name, array in given.items()})
+        shapes = self._shaped({name: array.shape for name, array in given.items()})
         pairs = {
             name: self._buffers[name].at(shape, self._types[name])
             for name, shape in shapes.items()
@@ -82,7 +87,7 @@ class Execution:
             for name, (host, there) in pairs.items():
                 self._context.set_tensor_address(name, there.address)
                 if name in given:
-                    host[0] = given[name]
+                    host[:] = given[name]
                     self._device.upload(host, there, self._stream)
             if not self._context.execute_async_v3(self._device.handle(self._stream)):
                 raise EngineError(self._library.said())
@@ -91,7 +96,7 @@ class Execution:
                 self._device.download(there, host, self._stream)
         finally:  # also after a failure: the next picture comes into the same memory
             self._device.synchronise(self._stream)
-        return {name: _result(pairs[name][0][0]) for name in self._outputs}
+        return {name: _result(pairs[name][0]) for name in self._outputs}
 
     def _shaped(self, shapes: Shapes) -> dict[str, tuple[int, ...]]:
         """Set the shapes of all inputs; gives those of the outputs too."""
