@@ -46,6 +46,7 @@ def condition_json(
             "frame_id": header.frame_id,
             "weather": condition.weather.value,
             "forced": condition.forced,
+            "alone": condition.alone.value if condition.alone else None,
             "scores": {w.value: round(float(score), 4) for w, score in condition.scores.items()},
             "engine": segmentation.engine,
             "keyframe": segmentation.keyframe,

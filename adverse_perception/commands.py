@@ -18,6 +18,7 @@ from adverse_perception.inference.tensorrt_backend import open_workshop
 from adverse_perception.pipeline import Engines
 from adverse_perception.recordings import Drops, Source, SourceFrame
 from adverse_perception.report import describe, summary, table
+from adverse_perception.vote import Vote
 
 Item = TypeVar("Item")
 
@@ -51,7 +52,7 @@ def segment(asked: argparse.Namespace) -> Outcome:
 def replay(asked: argparse.Namespace) -> Outcome:
     """`replay`: label every frame of a bag."""
     bag = Bag(asked.bag, asked.topic, asked.truth_topic)
-    run = _run(bag, asked, restore=asked.restored)
+    run = _run(bag, asked, restore=asked.restored, vote=Vote())
     report = replaying.replay(
         run, _progress(run, len(run)), asked.out, jpeg=asked.jpeg, originals=asked.originals
     )
@@ -152,13 +153,16 @@ def _renamed(frame: SourceFrame, name: str, camera: str) -> SourceFrame:
     return SourceFrame(frame.image, frame.stamp_ns, name, frame.labels, camera)
 
 
-def _run(source: Source, asked: argparse.Namespace, restore: bool) -> replaying.LabellingRun:
+def _run(
+    source: Source, asked: argparse.Namespace, restore: bool, vote: Vote | None = None
+) -> replaying.LabellingRun:
+    """Get ready to label a source; with a vote, its cameras are those of one car."""
     names = {knob.name for knob in knobs(PipelineConfig)}
     config = configured(
         PipelineConfig, {name: value for name, value in vars(asked).items() if name in names}
     )
     engines = Engines.load(config)
-    run = replaying.LabellingRun(source, lambda: engines.pipeline(config), restore=restore)
+    run = replaying.LabellingRun(source, lambda: engines.pipeline(config, vote), restore=restore)
     run.report.details["stand_ins"] = list(engines.stand_ins)
     return run
 

@@ -69,6 +69,18 @@ class PipelineConfig:
     )
     plans_folder: str = knob("", "folder of TensorRT's plans; empty = in the user's cache folder")
     threads: int = knob(2, "threads of one engine; 1 where others need the cores", low=1, high=64)
+    workers: int = knob(
+        0,
+        "pictures of different cameras labelled at the same time; 0 = one, with TensorRT all",
+        low=0,
+        high=64,
+    )
+    batch: int = knob(
+        0,
+        "most pictures in one run of an engine; 0 = as many as pay, measured at start",
+        low=0,
+        high=64,
+    )
     condition: str = knob(
         AUTO,
         "weather whose route every frame takes; auto = the classifier decides",
@@ -90,6 +102,9 @@ class PipelineConfig:
     )
     hold_s: float = knob(
         0.5, "shortest time between two changes of route, seconds", low=0.0, high=60.0, live=True
+    )
+    weather_vote: bool = knob(
+        True, "night and fog are decided by the majority of the cameras", live=True
     )
     keyframe_interval: int = knob(
         2, "every n-th frame at least goes through the whole network", low=1, high=1000, live=True

@@ -12,7 +12,7 @@ from enum import Enum, IntEnum
 import numpy as np
 
 from adverse_perception import transport
-from adverse_perception.frames import Segmentation
+from adverse_perception.frames import Condition, Segmentation
 from adverse_perception.pipeline import Engines
 
 WINDOW_S = 5.0
@@ -205,7 +205,7 @@ class CameraHealth:
             yield f"last_{cause.value}", reason
         if self._segmentation:
             condition = self._segmentation.condition
-            yield "condition", condition.weather.value + (" (forced)" if condition.forced else "")
+            yield "condition", _told(condition)
             for weather, score in condition.scores.items():
                 yield f"score_{weather.value}", _number(score)
             yield "engine", self._segmentation.engine
@@ -240,6 +240,8 @@ def node_status(phase: str, failure: str, engines: Engines | None) -> Status:
     """
     routes, stand_ins = (engines.routes, engines.stand_ins) if engines else ({}, ())
     values = {"state": phase, "transport_profile": transport.profile_in_force() or "none"}
+    if engines:
+        values["workers"] = str(engines.workers)
     values |= {f"route_{weather.value}": engine.name for weather, engine in routes.items()}
     level = Level.ERROR if failure else Level.WARN if stand_ins else Level.OK
     return Status("node", level, failure or "; ".join(stand_ins) or phase, values)
@@ -282,6 +284,13 @@ class Complaints:
             return False
         self._said_s[camera, cause] = now_s
         return True
+
+
+def _told(condition: Condition) -> str:
+    """The weather and why it is that one."""
+    if condition.alone:
+        return f"{condition.weather.value} (by vote; alone {condition.alone.value})"
+    return condition.weather.value + (" (forced)" if condition.forced else "")
 
 
 def _number(value: float) -> str:

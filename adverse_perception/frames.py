@@ -45,13 +45,16 @@ class Condition:
 
     Attributes:
         weather: the condition whose route the frame takes.
-        scores: smoothed probability of every condition, 0 to 1, summing to 1.
+        scores: smoothed probability of every condition as the camera sees it, 0 to 1, summing
+            to 1.
         forced: the condition was set by the user, not recognised.
+        alone: what the camera says by itself, where the other cameras of the car outvote it.
     """
 
     weather: Weather
     scores: Mapping[Weather, float] = field(default_factory=dict)
     forced: bool = False
+    alone: Weather | None = None
 
 
 @dataclass(frozen=True)

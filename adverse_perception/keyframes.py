@@ -21,7 +21,7 @@ from adverse_perception.frames import (
     Weather,
 )
 from adverse_perception.inference import Engine, EngineError
-from adverse_perception.propagation import Propagation, Step, halved, map_shapes
+from adverse_perception.propagation import Propagation, Step, halved, nothing_for
 from adverse_perception.segmenters import LABELS, SEGMENTERS, Passage, check_finite
 
 FLOW = "optical flow"
@@ -155,16 +155,13 @@ def try_out(correction: Engine) -> None:
     Raises:
         EngineError: it does not, as one that was made for other evidence.
     """
-    told = correction.metadata
-    size = told.input_height, told.input_width
-    shapes = map_shapes(told, *size)
-    maps = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    picture, maps = nothing_for(correction.metadata)
     try:
-        correction.run(np.zeros((*size, 3), np.uint8), (), maps)
+        correction.run(picture, (), maps)
     except EngineError as error:
         raise EngineError(
-            f"engine {correction.name}: expected one that reads {shapes['warped'][0]} planes of"
-            f" logits and {shapes['evidence'][0]} of evidence, found: {error}; export it again"
+            f"engine {correction.name}: expected one that reads {len(maps['warped'])} planes of"
+            f" logits and {len(maps['evidence'])} of evidence, found: {error}; export it again"
         ) from error
 
 

@@ -42,6 +42,7 @@ from adverse_perception.diagnostics import Complaints, Status, node_status
 from adverse_perception.inference import EngineError
 from adverse_perception.parameters import constraints, explained, revised, unknown_names
 from adverse_perception.pipeline import Engines
+from adverse_perception.vote import Vote
 from adverse_perception.worker import Surface, Worker
 
 PICTURES = {"raw": (Image, ""), "compressed": (CompressedImage, "/compressed")}
@@ -64,7 +65,7 @@ LATCHED = (ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 class PerceptionNode(LifecycleNode):
     """Labels the pictures of any number of cameras, whatever the weather.
 
-    Callbacks only keep the newest picture of each camera; one worker thread labels and publishes.
+    Callbacks only keep the newest picture of each camera; the worker labels and publishes.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -148,11 +149,13 @@ class PerceptionNode(LifecycleNode):
     def _configure(self) -> None:
         if self._refused:
             raise ConfigError("; ".join(self._refused.values()))
-        self._engines = Engines.load(self._config, self.get_logger().info)
+        number = len(self._config.cameras)
+        self._engines = Engines.load(self._config, self.get_logger().info, number)
         for line in self._engines.stand_ins:
             self.get_logger().warning(line)
+        vote, kind = Vote(), self._config.image_transport
         for name in self._config.cameras:
-            pipeline, kind = self._engines.pipeline(self._config), self._config.image_transport
+            pipeline = self._engines.pipeline(self._config, vote)
             self._cameras[name] = Camera(name, pipeline, self._complain, kind)
             self._topics[name] = self._offer(name)
 
@@ -164,7 +167,8 @@ class PerceptionNode(LifecycleNode):
         )
         for camera in self._cameras.values():
             camera.pipeline.forget()  # what was seen before the node was paused is stale
-        self._worker = Worker(self._cameras, self._topics, surface)
+        at_once = self._engines.workers if self._engines else 1
+        self._worker = Worker(self._cameras, self._topics, surface, at_once)
         for name in self._cameras:
             self._topics[name].publish_label_info()
             self._listen(name, self._worker)

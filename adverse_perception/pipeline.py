@@ -11,16 +11,24 @@ from adverse_perception import kernels
 from adverse_perception.config import AUTO, PipelineConfig
 from adverse_perception.frames import Condition, Frame, Segmentation, Weather
 from adverse_perception.inference import (
+    ON_GPU,
+    BatchEngine,
+    BatchingEngine,
     Engine,
     EngineError,
+    Loaded,
     PlanSettings,
     Wish,
+    chosen_backend,
     engine_files,
     open_engine,
     silent,
+    worthwhile_batch,
 )
 from adverse_perception.keyframes import KeyframeSegmenter, try_out
+from adverse_perception.propagation import nothing_for
 from adverse_perception.segmenters import SEGMENTERS, Segmenter
+from adverse_perception.vote import Vote
 from adverse_perception.weather import WeatherClassifier, certain
 
 
@@ -47,11 +55,22 @@ class Pipeline:
     """Everything remembered about one camera; several pipelines share the same engines."""
 
     def __init__(
-        self, classifier: WeatherClassifier, segmenters: Mapping[Weather, Segmenter]
+        self,
+        classifier: WeatherClassifier,
+        segmenters: Mapping[Weather, Segmenter],
+        vote: Vote | None = None,
     ) -> None:
-        """Take the routes by weather; the clear one also serves where another fails."""
+        """Begin with an empty memory.
+
+        Args:
+            classifier: names the weather the camera sees.
+            segmenters: the routes by weather; the clear one also serves where another fails.
+            vote: that of the car's cameras; None = the camera has the car to itself.
+        """
         self._classifier = classifier
         self._segmenters = segmenters
+        self._vote = vote or Vote()
+        self._voted: str | None = None
         self._active: Segmenter | None = None
         self._errors: dict[str, Failure] = {}
 
@@ -79,6 +98,7 @@ class Pipeline:
         """Begin anew, as with another camera or another recording."""
         self._classifier.forget()
         self._active = None
+        self._abstain()
 
     def reconfigure(self, config: PipelineConfig) -> None:
         """Take over the settings that may change while driving."""
@@ -88,10 +108,21 @@ class Pipeline:
 
     def _recognise(self, frame: Frame) -> Condition:
         try:
-            return self._classifier.observe(frame)
+            alone = self._classifier.observe(frame)
         except Exception as error:  # whatever a runtime throws: the car drives on
             self._note("weather", _told(error), frame)
+            self._abstain()
             return certain(Weather.CLEAR)
+        if alone.forced or not self._classifier.settings.weather_vote:
+            self._abstain()
+            return alone
+        self._voted = frame.camera
+        return self._vote.cast(frame.camera, alone, frame.stamp_ns)
+
+    def _abstain(self) -> None:
+        if self._voted is not None:
+            self._vote.withdraw(self._voted)
+            self._voted = None
 
     def _segment(self, frame: Frame, condition: Condition) -> Segmentation:
         chosen = self._segmenters[condition.weather]
@@ -140,26 +171,32 @@ class Engines:
         routes: the engine of every weather.
         correction: what corrects the frames between key frames; None = every frame is a key frame.
         stand_ins: where ONNX Runtime runs engines instead of what was wished for, and why.
+        workers: pictures of different cameras that are to be labelled at the same time.
     """
 
     weather: Engine | None
     routes: Mapping[Weather, Engine]
     correction: Engine | None = None
     stand_ins: tuple[str, ...] = ()
+    workers: int = 1
 
     @classmethod
-    def load(cls, config: PipelineConfig, tell: Callable[[str], None] = silent) -> Engines:
+    def load(
+        cls, config: PipelineConfig, tell: Callable[[str], None] = silent, cameras: int = 1
+    ) -> Engines:
         """Load the engines of a folder and give every weather the one made most for it.
 
         Args:
             config: where they are and what runs them.
             tell: is told, in lines for the user, what takes its time.
+            cameras: how many will share them.
 
         Raises:
             EngineError: a file does not fit, or a weather has no engine.
         """
         files = engine_files(config.engines_folder)
-        loaded, stand_ins = _loaded(files, config, tell)
+        workers, opened = _opened(files, config, tell, cameras)
+        loaded = [one.engine for one in opened]
         kernels.warm_up()
         where = str(files[0].parent)
         weather, correction = (_first(role, loaded) for role in ("weather", "correction"))
@@ -171,16 +208,35 @@ class Engines:
         if correction is not None:
             try_out(correction)
         routes = {one: _most_special(one, loaded, where) for one in Weather}
-        return cls(weather, routes, correction, stand_ins)
+        engines = cls(weather, routes, correction, _stand_ins(opened), workers)
+        return engines._batched(config.batch, tell) if workers > 1 else engines
 
-    def pipeline(self, config: PipelineConfig) -> Pipeline:
-        """A fresh pipeline, for one camera."""
+    def pipeline(self, config: PipelineConfig, vote: Vote | None = None) -> Pipeline:
+        """A fresh pipeline, for one camera; cameras of one car share a vote."""
         segmenters: dict[int, Segmenter] = {}
         for engine in self.routes.values():  # weathers of one engine share one route
             if id(engine) not in segmenters:
                 segmenters[id(engine)] = self._segmenter(engine, config)
         routes = {weather: segmenters[id(engine)] for weather, engine in self.routes.items()}
-        return Pipeline(WeatherClassifier(self.weather, config), routes)
+        return Pipeline(WeatherClassifier(self.weather, config), routes, vote)
+
+    def _batched(self, wanted: int, tell: Callable[[str], None]) -> Engines:
+        """The same engines, which run together what several cameras put to them at once.
+
+        Args:
+            wanted: the most pictures in one run; 0 = as many as are measured to pay.
+            tell: is told what was measured.
+        """
+        found: dict[int, Engine] = {}
+        for engine in (self.weather, self.correction, *self.routes.values()):
+            if engine is not None and id(engine) not in found:
+                found[id(engine)] = _shared(engine, self.workers, wanted, tell)
+        return replace(
+            self,
+            weather=self.weather and found[id(self.weather)],
+            correction=self.correction and found[id(self.correction)],
+            routes={weather: found[id(engine)] for weather, engine in self.routes.items()},
+        )
 
     def _segmenter(self, engine: Engine, config: PipelineConfig) -> Segmenter:
         if self.correction is None or self.correction.metadata.classes != engine.metadata.classes:
@@ -198,22 +254,40 @@ def open_pipeline(config: PipelineConfig | None = None) -> Pipeline:
     return Engines.load(config).pipeline(config)
 
 
-def _loaded(
-    files: list[Path], config: PipelineConfig, tell: Callable[[str], None]
-) -> tuple[list[Engine], tuple[str, ...]]:
-    """The engines, and a line for each reason why another backend runs some of them."""
+def _opened(
+    files: list[Path], config: PipelineConfig, tell: Callable[[str], None], cameras: int
+) -> tuple[int, list[Loaded]]:
+    """How many cameras are to be labelled at the same time, and the engines for that."""
+    backend = chosen_backend(config.backend)
+    at_once = config.workers or (cameras if backend in ON_GPU else 1)
+    workers = min(at_once, cameras)
     folder = Path(config.plans_folder).expanduser() if config.plans_folder else None
-    plans = PlanSettings(folder, tell=tell)
-    wish = Wish(config.backend, config.threads, config.backend_fallback, plans)
-    loaded = [open_engine(path, wish) for path in files]
+    plans = PlanSettings(folder, min(workers, config.batch or workers), tell)
+    wish = Wish(backend, config.threads, config.backend_fallback, plans)
+    return workers, [open_engine(path, wish) for path in files]
+
+
+def _stand_ins(opened: list[Loaded]) -> tuple[str, ...]:
+    """A line for each reason why another backend than the wished one runs some engines."""
     refused: dict[str, list[str]] = {}
-    for one in loaded:
+    for one in opened:
         if one.refusal:
             refused.setdefault(one.refusal, []).append(one.engine.name)
-    lines = [
+    return tuple(
         f"onnxruntime runs {', '.join(names)}; {refusal}" for refusal, names in refused.items()
-    ]
-    return [one.engine for one in loaded], tuple(lines)
+    )
+
+
+def _shared(engine: Engine, workers: int, wanted: int, tell: Callable[[str], None]) -> Engine:
+    """An engine that many threads use: with batches where they are wanted or pay."""
+    assert isinstance(engine, BatchEngine)
+    most = wanted or worthwhile_batch(engine, workers, *nothing_for(engine.metadata))
+    if min(most, engine.batch) == 1:
+        tell(f"engine {engine.name}: every picture by itself")
+        return engine
+    batching = BatchingEngine(engine, most)
+    tell(f"engine {engine.name}: up to {batching.most} pictures in one run")
+    return batching
 
 
 def _first(role: str, engines: list[Engine]) -> Engine | None:

@@ -72,6 +72,15 @@ def map_shapes(metadata: EngineMetadata, height: int, width: int) -> dict[str, t
     return {name: (planes[name], *grid) for name in ROLE_MAPS.get(metadata.role, ())}
 
 
+def nothing_for(metadata: EngineMetadata) -> tuple[UInt8Array, dict[str, Float32Array]]:
+    """A black picture of an engine's nominal size, and maps of zeros, to try the engine with."""
+    size = metadata.input_height, metadata.input_width
+    maps = {
+        name: np.zeros(shape, np.float32) for name, shape in map_shapes(metadata, *size).items()
+    }
+    return np.zeros((*size, 3), np.uint8), maps
+
+
 def halved(working: UInt8Array) -> UInt8Array:
     """The picture that flow and correction see, (H/2, W/2, 3) uint8 RGB, of a working picture."""
     height, width = working.shape[0] // 2, working.shape[1] // 2

@@ -1,4 +1,4 @@
-"""The thread that labels: the newest picture of each camera in turn, from mailbox to topics."""
+"""The threads that label: the newest picture of each camera in turn, from mailbox to topics."""
 
 from __future__ import annotations
 
@@ -34,20 +34,35 @@ class Surface:
 
 
 class Worker:
-    """Labels in a thread of its own, so that listening never waits for an engine."""
+    """Labels in threads of its own, so that listening never waits for an engine."""
 
     def __init__(
-        self, cameras: Mapping[str, Camera], topics: Mapping[str, Topics], surface: Surface
+        self,
+        cameras: Mapping[str, Camera],
+        topics: Mapping[str, Topics],
+        surface: Surface,
+        at_once: int = 1,
     ) -> None:
-        """Start at once; cameras and their topics have the same names."""
+        """Start at once.
+
+        Args:
+            cameras: by name.
+            topics: of the cameras, by the same names.
+            surface: the node around it.
+            at_once: pictures of different cameras that are labelled at the same time.
+        """
         self._cameras = cameras
         self._topics = topics
         self._surface = surface
         self._mailbox: Mailbox[Arrival] = Mailbox()
         for camera in cameras.values():
             camera.health.restart(time.perf_counter())
-        self._thread = threading.Thread(target=self._work, name="labelling", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"labelling {number}", daemon=True)
+            for number in range(at_once)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def put(self, camera: str, message: Any) -> None:
         """Leave a camera's newest picture message; one that still waits is superseded."""
@@ -65,16 +80,20 @@ class Worker:
         return self._cameras[camera].status(around)
 
     def stop(self) -> None:
-        """Finish the frame at work and end."""
+        """Finish the frames at work and end."""
         self._mailbox.close()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
-        while (taken := self._mailbox.take()) is not None:
-            try:
-                self._label(*taken)
-            except Exception:  # the worker outlives every frame
-                self._surface.complain(traceback.format_exc())
+        while True:
+            with self._mailbox.taken() as taken:
+                if taken is None:
+                    return
+                try:
+                    self._label(*taken)
+                except Exception:  # the worker outlives every frame
+                    self._surface.complain(traceback.format_exc())
 
     def _label(self, name: str, arrival: Arrival) -> None:
         camera, topics, config = self._cameras[name], self._topics[name], self._surface.config()

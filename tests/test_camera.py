@@ -181,12 +181,17 @@ def test_jittery_stamps_are_not_taken_for_loss(jitter: list[float]) -> None:
     assert missing_stamps(stamps) == 0
 
 
+def take(box: Mailbox[int]) -> tuple[str, int] | None:
+    with box.taken() as taken:
+        return taken
+
+
 @given(st.lists(st.sampled_from("abc"), max_size=40))
 def test_the_mailbox_keeps_the_newest_of_each_and_counts_the_rest(senders: list[str]) -> None:
     box: Mailbox[int] = Mailbox()
     replaced = [box.put(sender, number) for number, sender in enumerate(senders)]
     newest = {sender: number for number, sender in enumerate(senders)}
-    taken = dict(box.take() or ("", -1) for _ in newest)
+    taken = dict(take(box) or ("", -1) for _ in newest)
     assert taken == newest
     assert sum(replaced) == len(senders) - len(newest)
 
@@ -197,18 +202,42 @@ def test_cameras_are_served_in_turn() -> None:
     box.put("slow", 0)
     served = []
     for number in range(4):
-        taken = box.take()
-        assert taken
-        served.append(taken[0])
-        box.put("fast", number)
-        box.put("slow", number)
+        with box.taken() as taken:
+            assert taken
+            served.append(taken[0])
+            box.put("fast", number)
+            box.put("slow", number)
     assert served == ["fast", "slow", "fast", "slow"]
+
+
+def test_frames_of_one_camera_are_never_worked_on_at_the_same_time() -> None:
+    box: Mailbox[int] = Mailbox()
+    box.put("left", 1)
+    with box.taken():
+        box.put("left", 2)
+        box.put("right", 3)
+        assert take(box) == ("right", 3)
+    assert take(box) == ("left", 2)
+
+
+def test_a_picture_that_waits_for_its_predecessor_is_taken_as_soon_as_that_is_done() -> None:
+    box: Mailbox[int] = Mailbox()
+    box.put("left", 1)
+    found: list[object] = []
+    with box.taken():
+        box.put("left", 2)
+        reader = threading.Thread(target=lambda: found.append(take(box)))
+        reader.start()
+        reader.join(0.05)
+        assert found == []
+    reader.join(10)
+    assert found == [("left", 2)]
 
 
 def test_closing_the_mailbox_frees_the_reader() -> None:
     box: Mailbox[int] = Mailbox()
     found: list[object] = []
-    reader = threading.Thread(target=lambda: found.append(box.take()))
+    reader = threading.Thread(target=lambda: found.append(take(box)))
     reader.start()
     box.close()
     reader.join(10)

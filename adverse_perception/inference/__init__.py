@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from adverse_perception.inference.batching import BatchingEngine, worthwhile_batch
 from adverse_perception.inference.engine import (
     NO_MAPS,
     ROLE_MAPS,
     ROLE_OUTPUTS,
+    BatchEngine,
     Engine,
     output_sets,
 )
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.loading import (
+    ON_GPU,
+    Loaded,
     Wish,
+    chosen_backend,
     engine_files,
     engines_folder,
     load_engine,
@@ -31,15 +36,20 @@ from adverse_perception.inference.plans import PlanSettings, silent
 __all__ = [
     "METADATA_KEY",
     "NO_MAPS",
+    "ON_GPU",
     "ROLE_CLASSES",
     "ROLE_MAPS",
     "ROLE_OUTPUTS",
+    "BatchEngine",
+    "BatchingEngine",
     "Engine",
     "EngineError",
     "EngineMetadata",
+    "Loaded",
     "PlanSettings",
     "Wish",
     "checksum",
+    "chosen_backend",
     "engine_files",
     "engines_folder",
     "load_engine",
@@ -48,5 +58,6 @@ __all__ = [
     "read_engine",
     "read_metadata",
     "silent",
+    "worthwhile_batch",
     "write_metadata",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,7 @@ class Engine(Protocol):
         ...
 
 
+@runtime_checkable
 class BatchEngine(Engine, Protocol):
     """An engine that takes several pictures of one size at once."""
 

@@ -16,6 +16,8 @@ from adverse_perception.share import shares
 
 STAND_IN = "onnxruntime"
 """The backend that runs everywhere."""
+ON_GPU = ("tensorrt", "tensorrt_rtx")
+"""Backends that run on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,7 @@ def open_engine(path: Path | str, wish: Wish, role: str | None = None) -> Loaded
         EngineError: the file, its role, its classes or the backend does not fit.
     """
     path = Path(path)
-    backend = _automatic() if wish.backend == "auto" else wish.backend
-    if backend not in _BACKENDS:
-        raise EngineError(f"backend: expected one of {sorted(_BACKENDS)} or auto, found {backend}")
+    backend = chosen_backend(wish.backend)
     file = read_engine(path)
     if role is not None and file.metadata.role != role:
         raise EngineError(
@@ -135,10 +135,19 @@ def engine_files(folder: Path | str = "") -> list[Path]:
     return files
 
 
-def _automatic() -> str:
-    if usable():
-        return "tensorrt"
-    return "openvino" if find_spec("openvino") else STAND_IN
+def chosen_backend(wished: str) -> str:
+    """The backend that a wish comes to on this machine, see `Wish`.
+
+    Raises:
+        EngineError: there is no such backend.
+    """
+    if wished == "auto":
+        if usable():
+            return "tensorrt"
+        return "openvino" if find_spec("openvino") else STAND_IN
+    if wished not in _BACKENDS:
+        raise EngineError(f"backend: expected one of {sorted(_BACKENDS)} or auto, found {wished}")
+    return wished
 
 
 def _onnxruntime(file: EngineFile, backend: str, wish: Wish) -> Engine:
