@@ -19,7 +19,6 @@ from adverse_perception.inference import (
     Loaded,
     PlanSettings,
     Wish,
-    chosen_backend,
     engine_files,
     open_engine,
     silent,
@@ -195,7 +194,7 @@ class Engines:
             EngineError: a file does not fit, or a weather has no engine.
         """
         files = engine_files(config.engines_folder)
-        workers, opened = _opened(files, config, tell, cameras)
+        opened = _opened(files, config, tell, cameras)
         loaded = [one.engine for one in opened]
         kernels.warm_up()
         where = str(files[0].parent)
@@ -208,6 +207,7 @@ class Engines:
         if correction is not None:
             try_out(correction)
         routes = {one: _most_special(one, loaded, where) for one in Weather}
+        workers = _workers(config, any(one.backend in ON_GPU for one in opened), cameras)
         engines = cls(weather, routes, correction, _stand_ins(opened), workers)
         return engines._batched(config.batch, tell) if workers > 1 else engines
 
@@ -256,15 +256,21 @@ def open_pipeline(config: PipelineConfig | None = None) -> Pipeline:
 
 def _opened(
     files: list[Path], config: PipelineConfig, tell: Callable[[str], None], cameras: int
-) -> tuple[int, list[Loaded]]:
-    """How many cameras are to be labelled at the same time, and the engines for that."""
-    backend = chosen_backend(config.backend)
-    at_once = config.workers or (cameras if backend in ON_GPU else 1)
-    workers = min(at_once, cameras)
+) -> list[Loaded]:
+    """The engines, as the configuration wishes for them or as near as it gets."""
     folder = Path(config.plans_folder).expanduser() if config.plans_folder else None
+    workers = _workers(config, True, cameras)
     plans = PlanSettings(folder, min(workers, config.batch or workers), tell)
-    wish = Wish(backend, config.threads, config.backend_fallback, plans)
-    return workers, [open_engine(path, wish) for path in files]
+    wish = Wish(config.backend, config.threads, config.backend_fallback, plans)
+    return [open_engine(path, wish) for path in files]
+
+
+def _workers(config: PipelineConfig, on_gpu: bool, cameras: int) -> int:
+    """How many cameras are to be labelled at the same time.
+
+    The cores of a CPU are busy with one picture, and the others are the fresher for waiting.
+    """
+    return min(cameras, config.workers or (cameras if on_gpu else 1))
 
 
 def _stand_ins(opened: list[Loaded]) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def open_engine(path: Path | str, wish: Wish, role: str | None = None) -> Loaded
         EngineError: the file, its role, its classes or the backend does not fit.
     """
     path = Path(path)
-    backend = chosen_backend(wish.backend)
+    backend = _chosen(wish.backend)
     file = read_engine(path)
     if role is not None and file.metadata.role != role:
         raise EngineError(
@@ -135,7 +135,7 @@ def engine_files(folder: Path | str = "") -> list[Path]:
     return files
 
 
-def chosen_backend(wished: str) -> str:
+def _chosen(wished: str) -> str:
     """The backend that a wish comes to on this machine, see `Wish`.
 
     Raises:
