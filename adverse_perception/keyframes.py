@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
-from types import MappingProxyType
 
-import numpy as np
-
-from adverse_perception import kernels
 from adverse_perception.config import PipelineConfig
-from adverse_perception.frames import (
-    Condition,
-    Float32Array,
-    Frame,
-    Segmentation,
-    UInt8Array,
-    Weather,
-)
+from adverse_perception.frames import Condition, Frame, Segmentation
 from adverse_perception.inference import Engine, EngineError
-from adverse_perception.propagation import Propagation, Step, halved, nothing_for
-from adverse_perception.segmenters import LABELS, SEGMENTERS, Passage, check_finite
-
-FLOW = "optical flow"
-"""What failures of optical flow are told under."""
+from adverse_perception.propagation import nothing_for
+from adverse_perception.roads import HostRoad, NotCarried, Road
 
 CUT = 0.08
 """A mean difference from the warped key picture above this is another scene.
@@ -47,7 +31,11 @@ class KeyframeSegmenter:
     """
 
     def __init__(
-        self, engine: Engine, correction: Engine | None, settings: PipelineConfig
+        self,
+        engine: Engine,
+        correction: Engine | None,
+        settings: PipelineConfig,
+        road: Road | None = None,
     ) -> None:
         """Hold the memory of one camera.
 
@@ -56,36 +44,36 @@ class KeyframeSegmenter:
             correction: of role "correction"; it may be shared. None = the warped logits are
                 labelled as they are, and so they are in weather that it was not made for.
             settings: what holds until `reconfigure`.
+            road: through these engines; None = with arrays of this machine.
         """
         self.name = engine.name
-        self._engine = engine
-        self._correction = correction
+        self._restores = engine.metadata.role == "joint"
+        self._corrected = correction.metadata.conditions if correction else ()
         self._settings = settings
-        self._whole = SEGMENTERS[engine.metadata.role](engine)
-        self._keyframe: _Keyframe | None = None
+        self._road = road or HostRoad(engine, correction)
+        self._last: _Last | None = None
 
     def segment(self, frame: Frame, condition: Condition) -> Segmentation:
         """See `Segmenter.segment`."""
         settings = self._settings  # another thread may replace them meanwhile
-        last, self._keyframe = self._keyframe, None  # gone, should this frame fail
+        last, self._last = self._last, None  # gone, should this frame fail
         if not self._carries(frame, condition, settings):
-            return self._whole.segment(frame, condition)
-        passage = Passage(frame, condition, self._engine)
-        picture = halved(passage.seen)
-        passage.ended("resize")
+            return self._road.alone(frame, condition)
+        self._road.enter(frame, condition)
         if last is None or not last.leads_to(frame, settings):
-            return self._as_keyframe(passage, picture)
+            return self._as_keyframe(frame)
+        last.goes_on_to(frame)
         try:
-            said = self._carried(last, passage, picture, settings)
-        except _NotCarried as reason:
-            said = self._stood_in(passage, picture, reason.failures)
+            said = self._carried(condition, settings)
+        except NotCarried as reason:
+            said = self._stood_in(frame, reason.failures)
             return replace(said, distortion=reason.distortion, failures=reason.failures)
-        self._keyframe = last
+        self._last = last
         return said
 
     def forget(self) -> None:
         """Drop what earlier frames left behind: the next frame is a key frame."""
-        self._keyframe = None
+        self._last = None
 
     def reconfigure(self, settings: PipelineConfig) -> None:
         """See `Segmenter.reconfigure`."""
@@ -93,60 +81,32 @@ class KeyframeSegmenter:
 
     def _carries(self, frame: Frame, condition: Condition, settings: PipelineConfig) -> bool:
         """Frames like this one may be served by a key frame."""
-        restored = frame.restore and self._engine.metadata.role == "joint"
         wanted = condition.weather.value in settings.propagated
+        restored = frame.restore and self._restores
         return wanted and settings.keyframe_interval > 1 and not restored
 
-    def _correction_for(self, weather: Weather, settings: PipelineConfig) -> Engine | None:
-        """None where nothing is to be corrected, or the weather is not one it was made for."""
-        engine = self._correction if settings.corrected else None
-        made_for = engine.metadata.conditions if engine else ()
-        return engine if weather.value in made_for else None
-
-    def _as_keyframe(self, passage: Passage, picture: UInt8Array) -> Segmentation:
-        logits = passage.infer(LABELS)["logits"]
-        said = passage.labelled(logits)
-        self._keyframe = _Keyframe(passage.frame, picture, logits)
+    def _as_keyframe(self, frame: Frame) -> Segmentation:
+        said = self._road.whole()
+        self._last = _Last(frame)
         return said
 
-    def _stood_in(
-        self, passage: Passage, picture: UInt8Array, failures: Mapping[str, str]
-    ) -> Segmentation:
+    def _stood_in(self, frame: Frame, failures: Mapping[str, str]) -> Segmentation:
         """A key frame for one that could not be carried on to; tells both failures if it fails."""
         try:
-            return self._as_keyframe(passage, picture)
+            return self._as_keyframe(frame)
         except Exception as error:
             told = [f"; before that, {name}: {said}" for name, said in failures.items()]
             raise EngineError(f"{error}{''.join(told)}") from error
 
-    def _carried(
-        self, last: _Keyframe, passage: Passage, picture: UInt8Array, settings: PipelineConfig
-    ) -> Segmentation:
-        """A frame between. Raises `_NotCarried`."""
-        with _stage(passage, "flow", FLOW):
-            step = last.step(passage.frame, picture)
-        if step.residual > CUT:
-            raise _NotCarried
-        correction = self._correction_for(passage.condition.weather, settings)
-        if correction is None:
-            return replace(passage.labelled(step.warped), keyframe=False)
-        return self._corrected(correction, step, passage, settings.distortion_limit)
-
-    @staticmethod
-    def _corrected(engine: Engine, step: Step, passage: Passage, limit: float) -> Segmentation:
-        with _stage(passage, "correct", engine.name):
-            found = engine.run(step.picture, (), step.maps)
-            check_finite(engine.name, found, "correction", "distortion")
-            distortion = np.clip(found["distortion"][0], 0, 1)
-            mean = float(distortion.mean())
-        if mean > limit:
-            raise _NotCarried(mean)
-        height, width = passage.frame.image.shape[:2]
-        with _stage(passage, "label", engine.name):
-            labels, confidence = kernels.correct_and_label(
-                step.warped, found["correction"], distortion, height, width
-            )
-        return replace(passage.said(labels, confidence), keyframe=False, distortion=mean)
+    def _carried(self, condition: Condition, settings: PipelineConfig) -> Segmentation:
+        """A frame between. Raises `NotCarried`."""
+        corrected = settings.corrected and condition.weather.value in self._corrected
+        if self._road.follow(corrected) > CUT:
+            raise NotCarried
+        distortion = self._road.distortion() if corrected else None
+        if distortion is not None and distortion > settings.distortion_limit:
+            raise NotCarried(distortion)
+        return replace(self._road.label(), keyframe=False, distortion=distortion)
 
 
 def try_out(correction: Engine) -> None:
@@ -165,20 +125,14 @@ def try_out(correction: Engine) -> None:
         ) from error
 
 
-class _Keyframe:
-    """What is remembered of a camera: its last key frame and the way from there."""
+class _Last:
+    """What is remembered of a camera's last key frame, beside what its road remembers."""
 
-    def __init__(self, frame: Frame, picture: UInt8Array, logits: Float32Array) -> None:
-        """Begin with the key frame, its halved working picture and its logits."""
-        self._picture, self._logits = picture, logits
+    def __init__(self, frame: Frame) -> None:
+        """Begin with the key frame."""
         self._size = frame.image.shape
         self._stamp_ns = frame.stamp_ns
         self._frames = 1
-
-    @cached_property
-    def _propagation(self) -> Propagation:
-        """Begun by the frame after the key frame, which takes the longest as it is."""
-        return Propagation(self._picture, self._logits)
 
     def leads_to(self, frame: Frame, settings: PipelineConfig) -> bool:
         """The frame comes soon after the last one and is due to be carried on to."""
@@ -187,39 +141,7 @@ class _Keyframe:
         due = self._frames >= settings.keyframe_interval
         return soon and not due and frame.image.shape == self._size
 
-    def step(self, frame: Frame, picture: UInt8Array) -> Step:
-        """Go on to the next frame, of this halved working picture.
-
-        Raises:
-            ValueError: flow leads nowhere.
-        """
+    def goes_on_to(self, frame: Frame) -> None:
+        """Note that a frame is carried on to."""
         self._frames += 1
         self._stamp_ns = frame.stamp_ns
-        step = self._propagation.step(picture)
-        if not (np.isfinite(step.evidence).all() and np.isfinite(self._propagation.flow).all()):
-            raise ValueError("expected finite optical flow, found nan or infinity")
-        return step
-
-
-class _NotCarried(Exception):
-    """A frame that has to be a key frame; says what was found out on the way to that."""
-
-    def __init__(
-        self,
-        distortion: float | None = None,
-        failures: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        super().__init__()
-        self.distortion = distortion
-        self.failures = failures
-
-
-@contextmanager
-def _stage(passage: Passage, stage: str, name: str) -> Iterator[None]:
-    """A stage between key frames; what goes wrong in it is told under a name, and no more."""
-    try:
-        yield
-    except Exception as error:  # whatever a runtime throws: the whole network is still there
-        raise _NotCarried(failures={name: f"{type(error).__name__}: {error}"}) from error
-    finally:
-        passage.ended(stage)

@@ -20,6 +20,7 @@ import numpy as np
 from adverse_perception import kernels
 from adverse_perception.frames import Float32Array, UInt8Array
 from adverse_perception.inference import ROLE_MAPS, EngineMetadata
+from adverse_perception.kernels.evidence import evidence_of, key_planes
 
 EVIDENCE = ("red", "green", "blue", "wandered", "entropy", "outside")
 """Planes of `Step.evidence`, each 0 to 1: what the warped key picture differs by in each colour,
@@ -33,8 +34,6 @@ _FINEST_BACK = 2
 """The same for the way back, which only has to tell where the two disagree."""
 _PATCH_PX = 8
 """Side of the patches that the estimator looks for."""
-_NEAR_PX = 2.0
-"""Disagreement, in pixels of the grid, that counts for 63 %."""
 
 Estimator = Callable[[UInt8Array, UInt8Array], Float32Array]
 """From two grey pictures (H, W) to where each pixel of the first lies in the second, (H, W, 2)."""
@@ -87,32 +86,31 @@ def halved(working: UInt8Array) -> UInt8Array:
     return np.asarray(cv2.resize(working, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-class Propagation:
-    """Remembers one key frame and how the camera has moved since."""
+class Motion:
+    """How the camera has moved since a key frame: flow from frame to frame, composed.
 
-    def __init__(self, picture: UInt8Array, logits: Float32Array) -> None:
+    Attributes:
+        flow: (h, w, 2) float32: from the last frame back to the key frame, in pixels of the grid.
+        wandered: (1, h, w) float32: how far forward and backward flow have disagreed since.
+    """
+
+    def __init__(self, picture: UInt8Array, height: int, width: int) -> None:
         """Begin at a key frame.
 
         Args:
             picture: (H/2, W/2, 3) uint8 RGB, `halved`.
-            logits: (K, h, w) float32, of that frame.
+            height: h of the grid.
+            width: w of the grid.
         """
-        height, width = logits.shape[1:]
         size = picture.shape[0], picture.shape[1]
         self._forth = _flow_estimator(*size, _FINEST)
         self._back = _flow_estimator(*size, _FINEST_BACK)
         self._grid = (width, height)
         self._grey = _grey(picture)
-        self._planes = np.concatenate([logits, _on_grid(picture, self._grid), _entropy(logits)])
-        self._flow = np.zeros((height, width, 2), np.float32)
-        self._wandered = np.zeros((1, height, width), np.float32)
+        self.flow = np.zeros((height, width, 2), np.float32)
+        self.wandered = np.zeros((1, height, width), np.float32)
 
-    @property
-    def flow(self) -> Float32Array:
-        """(h, w, 2) float32: from the last frame back to the key frame, in pixels of the grid."""
-        return self._flow
-
-    def step(self, picture: UInt8Array) -> Step:
+    def step(self, picture: UInt8Array) -> None:
         """Go on to the next frame.
 
         Args:
@@ -131,7 +129,11 @@ class Propagation:
         back = self._estimated(self._back, self._grey, grey)
         self._compose(forth, back)
         self._grey = grey
-        return self._moved(picture)
+
+    def check(self) -> None:
+        """Refuse flow that is no number. Raises `ValueError`."""
+        if not (np.isfinite(self.flow).all() and np.isfinite(self.wandered).all()):
+            raise ValueError("expected finite optical flow, found nan or infinity")
 
     def _estimated(
         self, estimator: Estimator, seen: UInt8Array, before: UInt8Array
@@ -144,25 +146,41 @@ class Propagation:
 
     def _compose(self, forth: Float32Array, back: Float32Array) -> None:
         """Flow to the key frame: F_t(p) = f_t(p) + F_{t-1}(p + f_t(p)); its errors add up."""
-        before = np.concatenate([_planes(self._flow), self._wandered, _planes(back)])
+        before = np.concatenate([_planes(self.flow), self.wandered, _planes(back)])
         before = kernels.warp(before, forth)
-        self._flow = np.ascontiguousarray(forth + before[:2].transpose(1, 2, 0))
+        self.flow = np.ascontiguousarray(forth + before[:2].transpose(1, 2, 0))
         apart = np.linalg.norm(_planes(forth) + before[3:], axis=0, keepdims=True)
-        self._wandered = np.asarray(before[2:3] + apart, np.float32)
+        self.wandered = np.asarray(before[2:3] + apart, np.float32)
 
-    def _moved(self, picture: UInt8Array) -> Step:
-        moved = kernels.warp(self._planes, self._flow)
-        colours, entropy = moved[-4:-1], moved[-1:]
-        evidence = np.concatenate(
-            [
-                np.abs(_on_grid(picture, self._grid) - colours),
-                1 - np.exp(-self._wandered / np.float32(_NEAR_PX)),
-                entropy,
-                _outside(self._flow),
-            ]
-        )
-        # interpolation rounds past the ends now and then; what is not a number stays so
-        return Step(picture, moved[:-4], np.clip(evidence, 0, 1))
+
+class Propagation:
+    """Remembers one key frame and how the camera has moved since."""
+
+    def __init__(self, picture: UInt8Array, logits: Float32Array) -> None:
+        """Begin at a key frame.
+
+        Args:
+            picture: (H/2, W/2, 3) uint8 RGB, `halved`.
+            logits: (K, h, w) float32, of that frame.
+        """
+        _, height, width = logits.shape
+        self.motion = Motion(picture, height, width)
+        self._grid = (width, height)
+        self._planes = key_planes(logits, _on_grid(picture, self._grid))
+
+    def step(self, picture: UInt8Array) -> Step:
+        """Go on to the next frame.
+
+        Args:
+            picture: (H/2, W/2, 3) uint8 RGB, of the key frame's size.
+
+        Raises:
+            ValueError: it is of another size.
+        """
+        self.motion.step(picture)
+        flow, small = self.motion.flow, _on_grid(picture, self._grid)
+        moved = kernels.warp(self._planes, flow)
+        return Step(picture, moved[:-4], evidence_of(moved, small, flow, self.motion.wandered))
 
 
 def _flow_estimator(height: int, width: int, finest: int) -> Estimator:
@@ -198,29 +216,10 @@ def _grey(picture: UInt8Array) -> UInt8Array:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def _on_grid(picture: UInt8Array, grid: tuple[int, int]) -> Float32Array:
-    """(H, W, 3) uint8 to (3, h, w) float32, 0 to 1."""
-    small = cv2.resize(picture, grid, interpolation=cv2.INTER_AREA)
-    return _planes(np.asarray(small, np.float32) / np.float32(255))
+def _on_grid(picture: UInt8Array, grid: tuple[int, int]) -> UInt8Array:
+    """The picture as small as the grid (w, h), (h, w, 3) uint8 RGB."""
+    return np.asarray(cv2.resize(picture, grid, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _planes(field: Float32Array) -> Float32Array:
     return np.ascontiguousarray(field.transpose(2, 0, 1))
-
-
-def _entropy(logits: Float32Array) -> Float32Array:
-    """Of the softmax, (1, h, w), 0 (sure) to 1 (every class is as likely)."""
-    shifted = logits - logits.max(axis=0)
-    weights = np.exp(shifted)
-    total = weights.sum(axis=0)
-    nats = np.log(total) - (weights * shifted).sum(axis=0) / total
-    return np.asarray(nats[None] / max(np.log(len(logits)), 1e-6), np.float32)
-
-
-def _outside(flow: Float32Array) -> Float32Array:
-    """1 where the flow leads out of the key frame, (1, h, w)."""
-    height, width = flow.shape[:2]
-    column = np.arange(width, dtype=np.float32) + flow[..., 0]
-    row = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
-    out = (column < 0) | (column > width - 1) | (row < 0) | (row > height - 1)
-    return np.asarray(out[None], np.float32)

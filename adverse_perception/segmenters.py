@@ -54,17 +54,19 @@ LABELS, LABELS_AND_PICTURE = ("logits",), ("logits", "restored")
 class Passage:
     """One frame on its way through one engine; says how long each stage of it took."""
 
-    def __init__(self, frame: Frame, condition: Condition, engine: Engine) -> None:
-        """Bring the frame to the engine's working size; the clock starts here."""
+    def __init__(self, frame: Frame, condition: Condition, engine: str) -> None:
+        """Begin; the clock starts here.
+
+        Args:
+            frame: the frame.
+            condition: what the classifier has said of it.
+            engine: name of the engine that labels it.
+        """
         self.frame = frame
-        self.timing_ms: dict[str, float] = {}
         self.condition = condition
-        """What the classifier has said of the frame."""
-        self._engine = engine
+        self.timing_ms: dict[str, float] = {}
+        self._engine_name = engine
         self._since_s = perf_counter()
-        self.seen = to_working_size(frame.image, engine.metadata)
-        """(h, w, 3) uint8 RGB, what the engine sees of the frame."""
-        self.ended("resize")
 
     def ended(self, stage: str) -> None:
         """Note that a stage, or a part of it, is over; the next one begins."""
@@ -72,6 +74,25 @@ class Passage:
         before_ms = self.timing_ms.get(stage, 0.0)
         self.timing_ms[stage] = before_ms + (now_s - self._since_s) * 1e3
         self._since_s = now_s
+
+    def said(self, labels: UInt8Array, confidence: UInt8Array) -> Segmentation:
+        """What is known of the frame by now, with its labels and their confidence."""
+        self.ended("label")
+        return Segmentation(
+            labels, confidence, self.condition, self._engine_name, timing_ms=self.timing_ms
+        )
+
+
+class HostPassage(Passage):
+    """The same through an engine that takes and gives arrays of this machine."""
+
+    def __init__(self, frame: Frame, condition: Condition, engine: Engine) -> None:
+        """Bring the frame to the engine's working size."""
+        super().__init__(frame, condition, engine.name)
+        self._engine = engine
+        self.seen = to_working_size(frame.image, engine.metadata)
+        """(h, w, 3) uint8 RGB, what the engine sees of the frame."""
+        self.ended("resize")
 
     def infer(self, wanted: tuple[str, ...]) -> Mapping[str, NDArray[Any]]:
         """Run the engine on the whole frame for some of its outputs, `logits` among them.
@@ -88,13 +109,6 @@ class Passage:
         """Label the frame by logits, (K, h, w) float32, finite."""
         return self.said(*kernels.label(logits, *self.frame.image.shape[:2]))
 
-    def said(self, labels: UInt8Array, confidence: UInt8Array) -> Segmentation:
-        """What is known of the frame by now, with its labels and their confidence."""
-        self.ended("label")
-        return Segmentation(
-            labels, confidence, self.condition, self._engine.name, timing_ms=self.timing_ms
-        )
-
 
 def check_finite(name: str, outputs: Mapping[str, NDArray[Any]], *wanted: str) -> None:
     """Refuse outputs of an engine that are not numbers.
@@ -104,7 +118,12 @@ def check_finite(name: str, outputs: Mapping[str, NDArray[Any]], *wanted: str) -
     """
     for output in wanted:
         if not np.isfinite(outputs[output]).all():
-            raise EngineError(f"engine {name}: expected finite {output}, found nan or infinity")
+            raise not_finite(name, output)
+
+
+def not_finite(name: str, output: str) -> EngineError:
+    """What is said of an engine's output that is not numbers."""
+    return EngineError(f"engine {name}: expected finite {output}, found nan or infinity")
 
 
 class EngineSegmenter:
@@ -117,7 +136,7 @@ class EngineSegmenter:
 
     def segment(self, frame: Frame, condition: Condition) -> Segmentation:
         """See `Segmenter.segment`."""
-        passage = Passage(frame, condition, self._engine)
+        passage = HostPassage(frame, condition, self._engine)
         return passage.labelled(passage.infer(LABELS)["logits"])
 
     def forget(self) -> None:
@@ -140,7 +159,7 @@ class JointSegmenter:
 
     def segment(self, frame: Frame, condition: Condition) -> Segmentation:
         """See `Segmenter.segment`."""
-        passage = Passage(frame, condition, self._engine)
+        passage = HostPassage(frame, condition, self._engine)
         outputs = passage.infer(LABELS_AND_PICTURE if frame.restore else LABELS)
         segmentation = passage.labelled(outputs["logits"])
         if not frame.restore:
@@ -187,15 +206,16 @@ def to_working_size(image: UInt8Array, metadata: EngineMetadata) -> UInt8Array:
 
 
 def _resized(image: UInt8Array, height: int, width: int) -> UInt8Array:
-    """The picture at another size: averaged where it shrinks, interpolated where it grows."""
+    """The picture at another size, as `kernels/definition.py` says."""
     if image.shape[:2] == (height, width):
         return image
-    small = cv2.resize(image, (width, height), interpolation=_how(image, height * width))
+    small = cv2.resize(image, (width, height), interpolation=_how(image, height, width))
     return np.asarray(small, np.uint8)
 
 
-def _how(source: UInt8Array, pixels: int) -> int:
-    shrinks = pixels < source.shape[0] * source.shape[1]
+def _how(source: UInt8Array, height: int, width: int) -> int:
+    """Averaged where it shrinks, interpolated where a side grows."""
+    shrinks = height <= source.shape[0] and width <= source.shape[1]
     return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
 
 
@@ -214,7 +234,7 @@ def _changed_alike(image: UInt8Array, seen: UInt8Array, restored: UInt8Array) ->
         return restored
     change = cv2.subtract(restored, seen, dtype=cv2.CV_16S)
     height, width = image.shape[:2]
-    change = cv2.resize(change, (width, height), interpolation=_how(seen, height * width))
+    change = cv2.resize(change, (width, height), interpolation=_how(seen, height, width))
     return np.asarray(cv2.add(image, change, dtype=cv2.CV_8U), np.uint8).reshape(image.shape)
 
 

@@ -157,6 +157,7 @@ def write_correction_engine(
     *,
     distortion: float | None = None,
     favourite: int = 0,
+    evidence: int = 3,
 ) -> Path:
     """Write an engine that corrects every label to one class, and knows no more of distortion
     than how far the colours are off; or says a fixed share for every frame."""
@@ -169,7 +170,7 @@ def write_correction_engine(
         "slope": np.float32(1 if distortion is None else 0).reshape(1),
         "offset": np.float32(0 if distortion is None else distortion).reshape(1),
         **{name: np.array([value], np.int64) for name, value in
-           {"begin": 0, "end": 3, "axis": 1}.items()},
+           {"begin": 0, "end": evidence, "axis": 1}.items()},
     }  # fmt: skip
     nodes = [
         helper.make_node("Mul", ["warped", "nothing"], ["flat"]),

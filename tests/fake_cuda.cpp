@@ -1,15 +1,17 @@
 // A driver that runs our kernels on the CPU, so that the device layer can be tried without a GPU.
 //
-// Built with flow_warp.cu into libcuda.so.1. It knows what the layer calls and nothing more, holds
-// it to the rules (a context that is current, a stream of one's own, the right grid), and does at
-// once what is put into a stream.
+// Built with our .cu files into libcuda.so.1. It knows what the layer calls and nothing more, holds
+// it to the rules (a context that is current, a stream of one's own, the right grid, nothing but
+// work while a stream is captured), and does at once what is put into a stream.
 
 #include <dlfcn.h>
 
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <string>
+#include <vector>
 
 struct Half;
 extern "C" {
@@ -19,45 +21,105 @@ void correct_and_label_half(const Half*, const Half*, const Half*, unsigned char
                             int, int, int, int, int);
 void correct_and_label_float(const float*, const float*, const float*, unsigned char*,
                              unsigned char*, int, int, int, int, int);
+void resize(const unsigned char*, unsigned char*, int, int, int, int, int);
+void remember(float*, const unsigned char*, int, int);
+void evidence(const float*, const unsigned char*, const float*, const float*, float*, int, int,
+              float);
+void judge(const float*, float*, int, int);
 }
 
 namespace {
 
-enum { SUCCESS = 0, INVALID_VALUE = 1, INVALID_CONTEXT = 201, NOT_FOUND = 500 };
+enum { SUCCESS = 0, INVALID_VALUE = 1, INVALID_CONTEXT = 201, NOT_FOUND = 500,
+       CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901 };
 thread_local int pushed = 0;  // contexts current in this thread
 int retained = 0, allocated = 0;
 int the_context, the_module;
-const char* const NAMES[] = {"warp_half", "warp_float", "correct_and_label_half",
-                             "correct_and_label_float"};
 
-template <typename T>
-T given(void** arguments, int number) {
-  T value;
-  std::memcpy(&value, arguments[number], sizeof value);
-  return value;
-}
-
-template <typename T>
-void run_warp(void (*kernel)(const T*, const float*, T*, int, int, int), void** a) {
-  kernel(given<const T*>(a, 0), given<const float*>(a, 1), given<T*>(a, 2), given<int>(a, 3),
-         given<int>(a, 4), given<int>(a, 5));
-}
-
-template <typename T>
-void run_labels(void (*kernel)(const T*, const T*, const T*, unsigned char*, unsigned char*, int,
-                               int, int, int, int),
-                void** a) {
-  kernel(given<const T*>(a, 0), given<const T*>(a, 1), given<const T*>(a, 2),
-         given<unsigned char*>(a, 3), given<unsigned char*>(a, 4), given<int>(a, 5),
-         given<int>(a, 6), given<int>(a, 7), given<int>(a, 8), given<int>(a, 9));
-}
+using Work = std::vector<std::function<void()>>;
+thread_local void* captured = nullptr;  // stream that this thread captures
+thread_local Work recorded;
+thread_local bool spoilt = false;
 
 unsigned parts(int size, int part) { return static_cast<unsigned>((size + part - 1) / part); }
+
+// What a launch is given: addresses first, then numbers of four bytes.
+struct Given {
+  std::vector<void*> addresses;
+  std::vector<int> numbers;
+  template <typename T>
+  T* at(int n) const { return static_cast<T*>(addresses[n]); }
+  int operator[](int n) const { return numbers[n]; }
+  float real(int n) const {
+    float value;
+    std::memcpy(&value, &numbers[n], sizeof value);
+    return value;
+  }
+};
+
+struct Grid { unsigned across, down; };
+
+struct Kernel {
+  const char* name;
+  int addresses, numbers;
+  Grid (*grid)(const Given&);
+  void (*run)(const Given&);
+};
+
+Grid warp_grid(const Given& a) { return {parts(a[1] * a[2], 256), parts(a[0], 10)}; }
+Grid label_grid(const Given& a) { return {parts(a[2], 31), parts(a[1], 7)}; }
+
+template <typename T, void (*kernel)(const T*, const float*, T*, int, int, int)>
+void run_warp(const Given& a) {
+  kernel(a.at<T>(0), a.at<float>(1), a.at<T>(2), a[0], a[1], a[2]);
+}
+
+template <typename T, void (*kernel)(const T*, const T*, const T*, unsigned char*, unsigned char*,
+                                     int, int, int, int, int)>
+void run_labels(const Given& a) {
+  kernel(a.at<T>(0), a.at<T>(1), a.at<T>(2), a.at<unsigned char>(3), a.at<unsigned char>(4), a[0],
+         a[1], a[2], a[3], a[4]);
+}
+
+const Kernel KERNELS[] = {
+    {"warp_half", 3, 3, warp_grid, run_warp<Half, warp_half>},
+    {"warp_float", 3, 3, warp_grid, run_warp<float, warp_float>},
+    {"correct_and_label_half", 5, 5, label_grid, run_labels<Half, correct_and_label_half>},
+    {"correct_and_label_float", 5, 5, label_grid, run_labels<float, correct_and_label_float>},
+    {"resize", 2, 5, [](const Given& a) { return Grid{parts(a[2] * a[3], 256), 1}; },
+     [](const Given& a) {
+       resize(a.at<unsigned char>(0), a.at<unsigned char>(1), a[0], a[1], a[2], a[3], a[4]);
+     }},
+    {"remember", 2, 2, [](const Given& a) { return Grid{parts(a[1], 256), 1}; },
+     [](const Given& a) { remember(a.at<float>(0), a.at<unsigned char>(1), a[0], a[1]); }},
+    {"evidence", 5, 3, [](const Given& a) { return Grid{parts(a[0] * a[1], 256), 1}; },
+     [](const Given& a) {
+       evidence(a.at<float>(0), a.at<unsigned char>(1), a.at<float>(2), a.at<float>(3),
+                a.at<float>(4), a[0], a[1], a.real(2));
+     }},
+    {"judge", 2, 2, [](const Given& a) { return Grid{16, static_cast<unsigned>(a[0])}; },
+     [](const Given& a) { judge(a.at<float>(0), a.at<float>(1), a[0], a[1]); }},
+};
+
+// Do it, or note it where the stream is captured.
+int put(void* stream, std::function<void()> work) {
+  if (!stream) return INVALID_VALUE;
+  if (stream == captured) recorded.push_back(work);
+  else work();
+  return SUCCESS;
+}
+
+// What a captured stream does not take, and what takes memory meanwhile.
+int refused() {
+  spoilt = true;
+  return CAPTURE_UNSUPPORTED;
+}
 
 }  // namespace
 
 #define CALL extern "C" __attribute__((visibility("default"))) int
 #define IN_CONTEXT if (pushed < 1) return INVALID_CONTEXT
+#define NOT_CAPTURED if (captured) return refused()
 
 CALL cuInit(unsigned) { return SUCCESS; }
 CALL cuDriverGetVersion(int* version) { *version = 13000; return SUCCESS; }
@@ -103,9 +165,9 @@ CALL cuModuleLoadDataEx(void** module, const void* image, unsigned, void*, void*
 CALL cuModuleUnload(void* module) { return module == &the_module ? SUCCESS : INVALID_VALUE; }
 CALL cuModuleGetFunction(void** function, void*, const char* name) {
   IN_CONTEXT;
-  for (const char* const& known : NAMES) {
-    if (std::strcmp(known, name) != 0) continue;
-    *function = const_cast<const char**>(&known);
+  for (const Kernel& known : KERNELS) {
+    if (std::strcmp(known.name, name) != 0) continue;
+    *function = const_cast<Kernel*>(&known);
     return SUCCESS;
   }
   return NOT_FOUND;
@@ -115,30 +177,23 @@ CALL cuLaunchKernel(void* function, unsigned across, unsigned down, unsigned dee
                     unsigned threads, unsigned y, unsigned z, unsigned, void* stream,
                     void** arguments, void** packed) {
   IN_CONTEXT;
-  const std::string name = *static_cast<const char* const*>(function);
-  void* pointers[10];
-  if (!arguments) {  // pycuda packs them: pointers first, then numbers
-    char* next = static_cast<char*>(packed[1]);
-    const int addresses = name[0] == 'w' ? 3 : 5, count = name[0] == 'w' ? 6 : 10;
-    for (int n = 0; n < count; ++n) {
-      pointers[n] = next;
-      next += n < addresses ? 8 : 4;
-    }
-    arguments = pointers;
+  const Kernel& kernel = *static_cast<const Kernel*>(function);
+  Given given;
+  const char* next = arguments ? nullptr : static_cast<char*>(packed[1]);  // pycuda packs them
+  for (int n = 0; n < kernel.addresses + kernel.numbers; ++n) {
+    const int size = n < kernel.addresses ? 8 : 4;
+    const void* from = arguments ? arguments[n] : next;
+    void* address = nullptr;
+    std::memcpy(&address, from, size);
+    if (size == 8) given.addresses.push_back(address);
+    else given.numbers.push_back(static_cast<int>(reinterpret_cast<intptr_t>(address)));
+    if (!arguments) next += size;
   }
-  const bool warp = name[0] == 'w';
-  const unsigned expected[2] = {
-      warp ? parts(given<int>(arguments, 4) * given<int>(arguments, 5), 256)
-           : parts(given<int>(arguments, 7), 31),
-      warp ? parts(given<int>(arguments, 3), 10) : parts(given<int>(arguments, 6), 7)};
-  if (!stream || threads != 256 || y != 1 || z != 1 || deep != 1 || across != expected[0] ||
-      down != expected[1])
+  const Grid expected = kernel.grid(given);
+  if (threads != 256 || y != 1 || z != 1 || deep != 1 || across != expected.across ||
+      down != expected.down)
     return INVALID_VALUE;
-  if (name == "warp_half") run_warp(warp_half, arguments);
-  if (name == "warp_float") run_warp(warp_float, arguments);
-  if (name == "correct_and_label_half") run_labels(correct_and_label_half, arguments);
-  if (name == "correct_and_label_float") run_labels(correct_and_label_float, arguments);
-  return SUCCESS;
+  return put(stream, [&kernel, given] { kernel.run(given); });
 }
 CALL cuStreamCreate(void** stream, unsigned flags) {
   IN_CONTEXT;
@@ -151,7 +206,46 @@ CALL cuStreamDestroy_v2(void* stream) {
   --allocated;
   return SUCCESS;
 }
-CALL cuStreamSynchronize(void* stream) { return stream ? SUCCESS : INVALID_VALUE; }
+CALL cuStreamSynchronize(void* stream) {
+  NOT_CAPTURED;
+  return stream ? SUCCESS : INVALID_VALUE;
+}
+CALL cuLaunchHostFunc(void* stream, void (*function)(void*), void* given) {
+  return put(stream, [=] { function(given); });
+}
+CALL cuStreamBeginCapture_v2(void* stream, int mode) {
+  IN_CONTEXT;
+  if (!stream || captured || mode != 1) return INVALID_VALUE;
+  captured = stream;
+  recorded.clear();
+  spoilt = false;
+  return SUCCESS;
+}
+CALL cuStreamEndCapture(void* stream, void** graph) {
+  if (!stream || stream != captured) return INVALID_VALUE;
+  captured = nullptr;
+  *graph = spoilt ? nullptr : new Work(recorded);
+  allocated += !spoilt;
+  return spoilt ? CAPTURE_INVALIDATED : SUCCESS;
+}
+CALL cuGraphInstantiateWithFlags(void** made, void* graph, unsigned long long flags) {
+  IN_CONTEXT;
+  ++allocated;
+  *made = new Work(*static_cast<Work*>(graph));
+  return flags == 0 ? SUCCESS : INVALID_VALUE;
+}
+CALL cuGraphDestroy(void* graph) {
+  --allocated;
+  delete static_cast<Work*>(graph);
+  return SUCCESS;
+}
+CALL cuGraphExecDestroy(void* graph) { return cuGraphDestroy(graph); }
+CALL cuGraphLaunch(void* graph, void* stream) {
+  IN_CONTEXT;
+  if (!stream) return INVALID_VALUE;
+  for (const auto& work : *static_cast<Work*>(graph)) work();
+  return SUCCESS;
+}
 CALL cuEventCreate(void** event, unsigned) {
   *event = std::malloc(1);
   ++allocated;
@@ -172,6 +266,7 @@ CALL cuEventDestroy_v2(void* event) {
 }
 CALL cuMemAlloc_v2(uint64_t* address, size_t size) {
   IN_CONTEXT;
+  NOT_CAPTURED;
   ++allocated;
   *address = reinterpret_cast<uint64_t>(std::malloc(size));
   return SUCCESS;
@@ -184,6 +279,7 @@ CALL cuMemFree_v2(uint64_t address) {
 }
 CALL cuMemHostAlloc(void** address, size_t size, unsigned) {
   IN_CONTEXT;
+  NOT_CAPTURED;
   ++allocated;
   *address = std::malloc(size);
   return SUCCESS;
@@ -195,13 +291,11 @@ CALL cuMemFreeHost(void* address) {
 }
 CALL cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t size, void* stream) {
   IN_CONTEXT;
-  std::memcpy(reinterpret_cast<void*>(to), from, size);
-  return stream ? SUCCESS : INVALID_VALUE;
+  return put(stream, [=] { std::memcpy(reinterpret_cast<void*>(to), from, size); });
 }
 CALL cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t size, void* stream) {
   IN_CONTEXT;
-  std::memcpy(to, reinterpret_cast<void*>(from), size);
-  return stream ? SUCCESS : INVALID_VALUE;
+  return put(stream, [=] { std::memcpy(to, reinterpret_cast<void*>(from), size); });
 }
 CALL cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, void* stream) {
   return cuMemcpyHtoDAsync_v2(to, reinterpret_cast<void*>(from), size, stream);

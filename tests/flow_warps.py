@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 
 from adverse_perception.frames import Float32Array, UInt8Array
+from adverse_perception.kernels import frame_gpu
 from adverse_perception.kernels.device import Device
 from adverse_perception.kernels.gpu import SOURCE, FlowWarp
 
+_SOURCES = SOURCE, frame_gpu.SOURCE
 _FAKE = Path(__file__).with_name("fake_cuda.cpp")
 EXACT = 1e-5
 """Of the greatest magnitude: what rounding in another order may do."""
@@ -51,7 +53,7 @@ def build_fake_driver(folder: Path) -> None:
     subprocess.run(
         [
             *(host_compiler(), "-std=c++17", "-ffp-contract=off", "-Wno-unknown-pragmas"),
-            *("-shared", "-fPIC", "-x", "c++", str(_FAKE), str(SOURCE), str(rest), "-ldl"),
+            *("-shared", "-fPIC", "-x", "c++", *map(str, (_FAKE, *_SOURCES, rest)), "-ldl"),
             *("-Wl,-soname,libcuda.so.1", "-o", str(folder / "libcuda.so.1")),
         ],
         check=True,

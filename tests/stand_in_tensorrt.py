@@ -6,14 +6,12 @@ stands in for the GPU's. Nothing happens before a stream is waited for, as on a 
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-import itertools
+import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -24,68 +22,12 @@ from adverse_perception.inference.engine import ROLE_OUTPUTS
 from adverse_perception.inference.metadata import EngineFile
 from adverse_perception.inference.pruning import pruned
 from adverse_perception.inference.tensorrt_module import Library, find_library
-from adverse_perception.kernels import device
-from adverse_perception.kernels.device import DeviceArray, check_copy
+from adverse_perception.kernels import device, sharing
+from adverse_perception.kernels.device import DeviceArray
+from tests import host_device
+from tests.host_device import CAPTURED, HostDevice, memory, with_our_kernels
 
-_STREAMS: dict[int, list[Callable[[], Any]]] = {}
-_NUMBERS = itertools.count(1)
 _TYPES = {"tensor(float)": "FLOAT", "tensor(uint8)": "UINT8", "tensor(float16)": "HALF"}
-
-
-class HostDevice:
-    """See `Device`; only what engines use of it."""
-
-    name, architecture = "Stand-in", "sm_00"
-
-    def __init__(self) -> None:
-        self.entered = 0
-        self.closed = False
-        self.taken: list[np.ndarray] = []
-
-    def __enter__(self) -> HostDevice:
-        self.entered += 1
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.entered -= 1
-
-    def stream(self) -> int:
-        _STREAMS[number := next(_NUMBERS)] = []
-        return number
-
-    def handle(self, stream: int) -> int:
-        return stream
-
-    def synchronise(self, stream: int) -> None:
-        for deed in _STREAMS[stream]:
-            deed()
-        _STREAMS[stream].clear()
-
-    def allocate(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
-        array = self.pinned(shape, dtype)
-        self.taken.append(array)
-        return DeviceArray(array.ctypes.data, shape, array.dtype)
-
-    def pinned(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-        assert self.entered and not self.closed
-        return np.full(shape, 77, dtype)
-
-    def upload(self, host: np.ndarray, array: DeviceArray, stream: int) -> None:
-        check_copy(host, array)
-        _STREAMS[stream].append(lambda: _memory(array)[:].__setitem__(..., host))
-
-    def download(self, array: DeviceArray, host: np.ndarray, stream: int) -> None:
-        check_copy(host, array)
-        _STREAMS[stream].append(lambda: host.__setitem__(..., _memory(array)))
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def _memory(array: DeviceArray) -> np.ndarray:
-    """What lies at an address."""
-    content = (ctypes.c_uint8 * array.nbytes).from_address(array.address)
-    return np.ctypeslib.as_array(content).view(array.dtype).reshape(array.shape)
 
 
 class Runtime:
@@ -93,6 +35,7 @@ class Runtime:
 
     def __init__(self, complaints: deque[str]) -> None:
         self.known: dict[str, tuple[bytes, Sequence[tuple[int, ...]], EngineFile]] = {}
+        self.engines: list[CudaEngine] = []
         self._complaints = complaints
 
     def deserialize_cuda_engine(self, plan: bytes) -> CudaEngine | None:
@@ -100,13 +43,15 @@ class Runtime:
         if found is None:
             self._complaints.append("the plan is of another world")
             return None
-        return CudaEngine(*found)
+        self.engines.append(CudaEngine(*found))
+        return self.engines[-1]
 
 
 class CudaEngine:
     def __init__(self, content: bytes, sizes: Sequence[tuple[int, ...]], file: EngineFile) -> None:
         self.session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        self._sizes, self._stride = sizes, file.metadata.stride
+        self.sizes, self._stride = sizes, file.metadata.stride
+        self.name, self.broken, self.contexts = file.metadata.name, False, 0
         self.inputs = {tensor.name: tensor for tensor in self.session.get_inputs()}
         self.outputs = {tensor.name: tensor for tensor in self.session.get_outputs()}
         self.num_io_tensors = len(self.inputs) + len(self.outputs)
@@ -120,11 +65,12 @@ class CudaEngine:
     def get_tensor_profile_shape(self, name: str, number: int) -> list[tuple[int, ...]]:
         assert number == 0
         if name == "image":
-            return [(*size, 3) for size in self._sizes]
+            return [(*size, 3) for size in self.sizes]
         planes, stride = self.inputs[name].shape[1], self._stride
-        return [(n, planes, -(-h // stride), -(-w // stride)) for n, h, w in self._sizes]
+        return [(n, planes, -(-h // stride), -(-w // stride)) for n, h, w in self.sizes]
 
     def create_execution_context(self) -> Context:
+        self.contexts += 1
         return Context(self)
 
 
@@ -133,6 +79,7 @@ class Context:
         self._engine = engine
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
+        self._worked_on: dict[str, tuple[int, ...]] = {}
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         self._shapes[name] = shape
@@ -152,9 +99,13 @@ class Context:
         return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
+        """False, too, for new shapes in a stream that is captured: memory is taken for them."""
+        if self._engine.broken or (stream_handle in CAPTURED and self._worked_on != self._shapes):
+            return False
+        self._worked_on = dict(self._shapes)
         assert set(self._addresses) == {*self._engine.inputs, *self._engine.outputs}
         given = {name: self._at(name, self._shapes[name]) for name in self._engine.inputs}
-        _STREAMS[stream_handle].append(lambda: self._compute(given))
+        host_device.put(stream_handle, lambda: self._compute(given))
         return True
 
     def _compute(self, given: dict[str, np.ndarray]) -> None:
@@ -163,7 +114,7 @@ class Context:
             self._at(name, found.shape)[...] = found
 
     def _at(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        return _memory(DeviceArray(self._addresses[name], shape, np.dtype(self._type(name))))
+        return memory(DeviceArray(self._addresses[name], shape, np.dtype(self._type(name))))
 
     def _type(self, name: str) -> type[np.generic]:
         kinds: dict[str, type[np.generic]] = {
@@ -185,10 +136,19 @@ class StandIn:
             Runtime=lambda _: self.runtime)  # fmt: skip
         self.library = Library(real.name, real.version, module, real.logger, real.complaints)
         self._build = tensorrt_building.build
+        with_our_kernels(monkeypatch)
         monkeypatch.setattr(device, "check_driver", lambda: None)
         monkeypatch.setattr(tensorrt_backend, "find_library", lambda _: self.library)
-        monkeypatch.setattr(tensorrt_backend, "open_device", self._open)
+        monkeypatch.setattr(sharing, "open_device", self._open)
+        monkeypatch.setattr(sharing, "_SHARED", weakref.WeakValueDictionary())
         monkeypatch.setattr(tensorrt_building, "build", self._building)
+
+    def break_(self, name: str, broken: bool = True) -> None:
+        """Let an engine fail from now on, or work again."""
+        found = [engine for engine in self.runtime.engines if engine.name == name]
+        assert found
+        for engine in found:
+            engine.broken = broken
 
     def _open(self) -> HostDevice:
         self.devices.append(HostDevice())

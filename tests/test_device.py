@@ -32,16 +32,18 @@ TRY_EVERYTHING = """
 import ctypes, sys
 from pathlib import Path
 import numpy as np
-from adverse_perception.kernels import definition, gpu
+from adverse_perception.kernels import definition, frame_gpu, gpu
 from adverse_perception.kernels.device import open_device
 from adverse_perception.kernels.errors import DeviceError
 from tests import goldens
 from tests.flow_warps import by_gpu
+from tests import test_frame_kernels as more
 from tests.test_flow_warp import check_labels
 
-gpu.built = lambda *_: b"an image"
+gpu.built = frame_gpu.built = lambda *_: b"an image"
 sys.modules["adverse_perception.kernels." + sys.argv[1]] = None
 device = open_device()
+driver = ctypes.CDLL("libcuda.so.1")
 for dtype in (np.float32, np.float16):
     way = by_gpu(device, dtype)
     for case in list(goldens.warp_cases())[::7]:
@@ -50,6 +52,12 @@ for dtype in (np.float32, np.float16):
     for classes in (2, 19, 32):
         for case in goldens.label_cases(classes):
             check_labels(case, *way.correct_and_label(*case.inputs))
+bench = more.Bench(device)
+for size, to in more.SIZES:
+    more.test_a_picture_comes_to_another_size_as_defined_and_as_opencv_does_it(bench, size, to)
+more.test_a_key_frame_is_remembered_with_its_colours_and_entropy(bench, 11, 24, 32)
+more.test_evidence_is_what_it_is_on_the_cpu(bench)
+more.test_results_are_judged_by_their_mean_and_by_whether_they_are_numbers(bench, (6, 24, 32))
 with device:
     first, last, stream = device.event(), device.event(), device.stream()
     here, there = device.allocate((3,), np.uint8), device.allocate((3,), np.uint8)
@@ -64,27 +72,51 @@ with device:
     device.synchronise(stream)
     assert host.tolist() == [5, 6, 7]
     assert device.elapsed_ms(first, last) == 1.5
+    def round_trip():
+        device.upload(host, here, stream)
+        device.copy(here, there, stream)
+        device.download(there, host, stream)
+    graph = device.capture(stream, round_trip)
+    device.upload(host, there, stream)
+    for values in ([1, 2, 3], [4, 5, 6]):
+        host[:] = values
+        device.replay(graph, stream)
+        device.synchronise(stream)
+        assert host.tolist() == values
+    device.discard(graph)
+    for spoiling in (lambda: device.allocate((9,), np.uint8), lambda: device.synchronise(stream)):
+        try:
+            device.capture(stream, spoiling)
+        except DeviceError as error:
+            print("captured:", error)
+    device.discard(device.capture(stream, round_trip))  # as if nothing had been
+    before = driver.fake_taken()
+    some = device.allocate((9,), np.uint8), device.pinned((9,), np.uint8), device.stream()
+    device.free(*some)
+    del some
+    assert driver.fake_taken() == before
     assert device.handle(stream) > 0
     del host
 try:
     device.stream()
 except DeviceError as error:
     print("outside:", error)
-driver = ctypes.CDLL("libcuda.so.1")
 print("pushed", driver.fake_pushed())
+del first, last, stream, way, bench  # by pycuda they live as long as somebody knows them
 device.close()
 print("taken", driver.fake_taken())
 print(device.name, device.architecture, type(device).__name__)
 """
 
 
-@pytest.mark.parametrize(
-    ("package", "other", "name"),
-    [
-        ("cuda.bindings", "pycuda_device", "CudaDevice"),
-        ("pycuda", "cuda_device", "PyCudaDevice"),
-    ],
-)
+WAYS = [
+    ("cuda.bindings", "pycuda_device", "CudaDevice"),
+    ("pycuda", "cuda_device", "PyCudaDevice"),
+]
+"""Package, our module for the other one, and the device that is made of it."""
+
+
+@pytest.mark.parametrize(("package", "other", "name"), WAYS)
 def test_a_device_runs_our_kernels_and_lets_go_of_all_it_took(
     fake_driver: Path, package: str, other: str, name: str
 ) -> None:
@@ -98,6 +130,7 @@ def test_a_device_runs_our_kernels_and_lets_go_of_all_it_took(
     assert shown.returncode == 0, shown.stderr
     assert f"Fake sm_99 {name}" in shown.stdout
     assert "outside: " in shown.stdout  # no context there
+    assert shown.stdout.count("captured: ") == 2
     assert "pushed 0\ntaken 0\n" in shown.stdout
 
 

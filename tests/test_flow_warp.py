@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,27 +20,18 @@ from adverse_perception.kernels.errors import DeviceError
 from adverse_perception.kernels.fatbin import compile_by_nvcc, nvcc
 from adverse_perception.kernels.gpu import SOURCE
 from tests import goldens
-from tests.flow_warps import EXACT, Implementation, by_gpu, by_source, host_compiler
+from tests.flow_warps import EXACT, Implementation, by_gpu, by_source
 from tests.goldens import LabelCase
+from tests.host_device import compiled
 
 TARGETS = ("75", "80", "86", "87", "89", "90", "100", "110", "120", "121")
 """Every current architecture, as far as the compiler at hand knows it."""
 
 
 @pytest.fixture(scope="session")
-def compiled_source(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+def compiled_source() -> ctypes.CDLL:
     """The CUDA source, compiled for the CPU; what a GPU would stumble over aborts."""
-    library = tmp_path_factory.mktemp("source") / "flow_warp.so"
-    checks = "-fsanitize=alignment,bounds,shift,signed-integer-overflow,float-cast-overflow"
-    subprocess.run(
-        [
-            *(host_compiler(), "-x", "c++", "-std=c++17", "-O1", "-ffp-contract=off", checks),
-            *("-fsanitize-undefined-trap-on-error", "-Wall", "-Wextra", "-Wno-unknown-pragmas"),
-            *("-Werror", "-shared", "-fPIC", str(SOURCE), "-o", str(library)),
-        ],
-        check=True,
-    )
-    return ctypes.CDLL(str(library))
+    return compiled(SOURCE)
 
 
 @pytest.fixture(scope="session")
@@ -129,6 +121,16 @@ def test_distortion_chooses_between_the_warped_logits_and_the_correction(
         expected, _ = label(chosen, case.height, case.width)
         exact = ~undecided(definition.upsample(chosen, case.height, case.width))
         np.testing.assert_array_equal(labels[exact], expected[exact])
+
+
+def test_distortion_is_a_share_whatever_an_engine_says(implementation: Implementation) -> None:
+    case = goldens.street_case(7, 60, 80)
+    beyond = np.float32(3) * case.distortion - np.float32(1)
+    assert beyond.min() < 0
+    assert beyond.max() > 1
+    case = replace(case, distortion=beyond)
+    exact = replace(case, distortion=np.clip(beyond, 0, 1))
+    check_labels(exact, *implementation.correct_and_label(*case.inputs))
 
 
 def test_a_class_that_neither_set_prefers_can_win_between_them(
@@ -231,15 +233,20 @@ def test_labels_are_those_of_torch(implementation: Implementation) -> None:
     assert not (wrong & ~undecided(large.numpy())).any()
 
 
-def test_the_source_compiles_for_every_current_architecture() -> None:
-    compiler = nvcc()
-    if compiler is None:
-        pytest.skip("nvcc is not installed")
+def architectures(compiler: str) -> list[str]:
     listed = subprocess.run(
         [compiler, "--list-gpu-arch"], capture_output=True, text=True, check=True
     )
     known = [f"sm_{one}" for one in TARGETS if f"compute_{one}\n" in listed.stdout]
     assert len(known) > 4
+    return known
+
+
+def test_the_source_compiles_for_every_current_architecture() -> None:
+    compiler = nvcc()
+    if compiler is None:
+        pytest.skip("nvcc is not installed")
+    known = architectures(compiler)
     image = compile_by_nvcc(compiler, SOURCE, known)
     assert len(image) > 20_000 * len(known)
 

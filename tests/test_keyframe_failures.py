@@ -15,8 +15,9 @@ from adverse_perception.config import NodeConfig
 from adverse_perception.diagnostics import Surroundings, Trouble
 from adverse_perception.frames import Float32Array, Frame, UInt8Array
 from adverse_perception.inference import EngineError
-from adverse_perception.keyframes import FLOW, KeyframeSegmenter, try_out
+from adverse_perception.keyframes import KeyframeSegmenter, try_out
 from adverse_perception.pipeline import Engines, PipelineError
+from adverse_perception.roads import FLOW
 from adverse_perception.segmenters import EngineSegmenter
 from tests.moving import (
     CLEAR,

@@ -76,7 +76,7 @@ def test_the_flow_of_several_frames_is_the_sum_of_their_shifts() -> None:
     for right, below in shifts:
         across, down = across + right, down + below
         propagation.step(view(across, down))
-    flow = propagation.flow[BORDER:-BORDER, BORDER:-BORDER]
+    flow = propagation.motion.flow[BORDER:-BORDER, BORDER:-BORDER]
     # the camera went there, so what it sees came from there; two pixels are one of the grid
     assert np.median(flow.reshape(-1, 2), axis=0) == pytest.approx((across / 2, down / 2), abs=0.1)
     assert np.abs(flow - (across / 2, down / 2)).mean() < 0.25
@@ -154,7 +154,7 @@ def test_nothing_moves_in_a_picture_too_small_for_an_estimator() -> None:
     logits = some_logits(6, 40)
     propagation = Propagation(textured(6, 40), logits)
     step = propagation.step(np.roll(textured(6, 40), 2, 1))
-    np.testing.assert_array_equal(propagation.flow, 0)
+    np.testing.assert_array_equal(propagation.motion.flow, 0)
     np.testing.assert_array_equal(step.warped, logits)
 
 

@@ -21,6 +21,7 @@ from adverse_perception.inference import (
     tensorrt_backend,
 )
 from adverse_perception.inference.tensorrt_module import usable
+from adverse_perception.kernels import sharing
 from adverse_perception.kernels.errors import DeviceError
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.pipeline import Engines
@@ -116,7 +117,7 @@ def test_sizes_change_and_results_outlive_the_next_run(
         kept.append((found, wanted))
     for found, wanted in kept:
         np.testing.assert_array_equal(found, wanted)
-    assert len(stand_in.devices[0].taken) == taken == 2  # memory is taken once
+    assert len(stand_in.devices[0].taken) == taken == 4  # memory is taken once
     assert stand_in.devices[0].entered == 0
 
 
@@ -238,7 +239,7 @@ def test_a_gpu_that_nothing_reaches_is_told_of_in_one_line(
     def unreached() -> None:
         raise DeviceError("GPU 0: expected pycuda or cuda-bindings, found neither")
 
-    monkeypatch.setattr(tensorrt_backend, "open_device", unreached)
+    monkeypatch.setattr(sharing, "open_device", unreached)
     for deed in (
         partial(load_engine, engines_path / "clear.onnx"),
         tensorrt_backend.open_workshop,
@@ -250,8 +251,17 @@ def test_a_gpu_that_nothing_reaches_is_told_of_in_one_line(
 def test_the_gpu_is_let_go_with_the_engine(
     stand_in: StandIn, engines_path: Path, plans: PlanSettings
 ) -> None:
-    engine = load_engine(engines_path / "weather.onnx", backend="tensorrt", plans=plans)
-    assert not stand_in.devices[0].closed
+    engine, other = (
+        load_engine(engines_path / f"{name}.onnx", backend="tensorrt", plans=plans)
+        for name in ("weather", "clear")
+    )
+    (gpu,) = stand_in.devices
+    before = len(gpu.taken)
+    del other
+    gc.collect()
+    assert 0 < len(gpu.taken) < before
+    assert not gpu.closed
+    assert engine.name == "weather"
     del engine
     gc.collect()
     assert stand_in.devices[0].closed

@@ -26,15 +26,15 @@ from adverse_perception.inference.metadata import EngineFile
 from adverse_perception.inference.plans import USUAL_SETTINGS, Plan, PlanSettings
 from adverse_perception.inference.signature import check_results
 from adverse_perception.inference.tensorrt_building import Workshop
-from adverse_perception.inference.tensorrt_execution import Execution
+from adverse_perception.inference.tensorrt_execution import Context, Execution
 from adverse_perception.inference.tensorrt_module import (
     TENSORRT,
     TENSORRT_RTX,
     check_driver,
     find_library,
 )
-from adverse_perception.kernels.device import Device, open_device
 from adverse_perception.kernels.errors import DeviceError
+from adverse_perception.kernels.sharing import Gpu, shared_gpu
 
 
 def open_workshop(backend: str = TENSORRT, settings: PlanSettings = USUAL_SETTINGS) -> Workshop:
@@ -53,8 +53,7 @@ def open_workshop(backend: str = TENSORRT, settings: PlanSettings = USUAL_SETTIN
         if library.name != TENSORRT_RTX:
             raise EngineError(f"{error}; only tensorrt_rtx builds without") from error
         return Workshop(library, settings=settings)
-    device = _opened(backend)
-    device.close()
+    device = _opened(backend).device
     return Workshop(library, device.name, device.architecture, settings)
 
 
@@ -79,8 +78,9 @@ class TensorRtEngine:
         self._lock = Lock()  # the buffers serve one frame at a time
         self._executions: dict[tuple[str, ...], Execution] = {}
         library = find_library(backend)
-        self._device = _opened(backend)
-        weakref.finalize(self, _let_go, self._device, self._executions)
+        self.gpu = _opened(backend)
+        self._device = self.gpu.device
+        weakref.finalize(self, _let_go, self.gpu, self._executions)
         workshop = Workshop(library, self._device.name, self._device.architecture, settings)
         with _named(workshop, file), self._device:
             self._runtime = library.module.Runtime(library.logger)
@@ -119,6 +119,18 @@ class TensorRtEngine:
         check_results(self.name, images, results)
         return results
 
+    def context(self, outputs: tuple[str, ...]) -> Context:
+        """Another context of a plan, for arrays that lie on `gpu`; inside `with device:`.
+
+        Args:
+            outputs: one of the role's `output_sets`.
+
+        Raises:
+            EngineError: the GPU has too little memory.
+        """
+        with self._lock:
+            return self._executions[outputs].context.another()
+
     def _load(self, workshop: Workshop, file: EngineFile, outputs: tuple[str, ...]) -> Execution:
         """A plan on the GPU, run once: whatever is loaded late is there at the first frame.
 
@@ -130,10 +142,11 @@ class TensorRtEngine:
             plan = workshop.plan(file, outputs, plan.content)
             engine = self._deserialized(workshop, file, plan)
         inputs = (INPUT, *ROLE_MAPS.get(file.metadata.role, ()))
+        library = workshop.library
         with _named(workshop, file), self._device:
             if engine is None:
-                raise EngineError(workshop.library.said())
-            execution = Execution(workshop.library, engine, self._device, inputs, outputs)
+                raise EngineError(library.said())
+            execution = Execution(Context(library, engine, inputs, outputs), self._device)
             execution.run({name: np.zeros(shape) for name, shape in execution.usual.items()})
         return execution
 
@@ -158,15 +171,15 @@ def _named(workshop: Workshop, file: EngineFile) -> Iterator[None]:
         ) from error
 
 
-def _opened(backend: str) -> Device:
+def _opened(backend: str) -> Gpu:
     try:
-        return open_device()
+        return shared_gpu()
     except DeviceError as error:
         raise EngineError(f"backend {backend}: {error}") from error
 
 
-def _let_go(device: Device, executions: dict[tuple[str, ...], Execution]) -> None:
-    """Free what TensorRT has on the GPU, then the rest."""
-    with device:
-        executions.clear()
-    device.close()
+def _let_go(gpu: Gpu, executions: dict[tuple[str, ...], Execution]) -> None:
+    """Free what TensorRT has on the GPU, before the GPU itself is let go."""
+    with gpu.device:
+        while executions:
+            executions.popitem()[1].close()

@@ -1,4 +1,4 @@
-"""One TensorRT plan at work: from arrays of this machine to the GPU and back.
+"""One TensorRT plan at work: on arrays of the GPU, or from this machine to the GPU and back.
 
 Everything here is called inside `with device:`.
 """
@@ -28,48 +28,99 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Name of a tensor -> its shape, batch axis included."""
 
 
-class Execution:
-    """A plan with a context, a stream and buffers of its own; not for two threads at once."""
+class Context:
+    """A plan with room to work in, for whoever has its tensors; not for two threads at once."""
 
     def __init__(
         self,
         library: Library,
         engine: api.ICudaEngine,
-        device: Device,
         inputs: Sequence[str],
         outputs: Sequence[str],
     ) -> None:
-        """Take memory for the greatest pictures of the plan; nothing is taken later.
+        """Take what the plan needs to work.
 
         Raises:
             EngineError: the plan has other tensors, or the GPU too little memory.
-            DeviceError: the GPU has too little memory.
         """
-        self._library, self._device, self._outputs = library, device, tuple(outputs)
-        self._types = _types(engine, (*inputs, *outputs))
-        context = engine.create_execution_context()
-        if context is None:
-            raise EngineError(f"expected memory for the plan, found too little: {library.said()}")
-        self._engine, self._context = engine, context
-        self._ranges = {
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.types = _types(engine, (*inputs, *outputs))
+        self.ranges = {
             name: tuple(tuple(shape) for shape in engine.get_tensor_profile_shape(name, 0))
             for name in inputs
         }
+        self._library, self._engine = library, engine
+        context = engine.create_execution_context()
+        if context is None:
+            raise EngineError(f"expected memory for the plan, found too little: {library.said()}")
+        self._context = context
+
+    def another(self) -> Context:
+        """One more for the same plan, which is there only once. Raises `EngineError`."""
+        return Context(self._library, self._engine, self.inputs, self.outputs)
+
+    def shaped(self, shapes: Shapes) -> dict[str, tuple[int, ...]]:
+        """Set the shapes of all inputs; gives those of the outputs too.
+
+        Raises:
+            EngineError: a shape is out of the plan's range, or an input is missing.
+        """
+        if set(shapes) != set(self.ranges):  # what is left out would be read from the last run
+            raise EngineError(f"expected {sorted(self.ranges)}, found {sorted(shapes)}")
+        for name, shape in shapes.items():
+            _check_range(name, shape, self.ranges[name])
+            if not self._context.set_input_shape(name, shape):
+                raise EngineError(f"{name} of {shape}: {self._library.said()}")
+        if missing := self._context.infer_shapes():
+            raise EngineError(f"{missing}: {self._library.said()}")
+        made = {name: tuple(self._context.get_tensor_shape(name)) for name in self.outputs}
+        return {**shapes, **made}
+
+    def bind(self, arrays: Mapping[str, DeviceArray]) -> None:
+        """Say where tensors lie. Raises `EngineError` where one is of another type."""
+        for name, array in arrays.items():
+            if array.dtype != self.types[name]:
+                raise EngineError(f"{name}: expected {self.types[name]}, found {array.dtype}")
+            self._context.set_tensor_address(name, array.address)
+
+    def enqueue(self, stream: int) -> None:
+        """Put the plan into a stream, by its handle. Raises `EngineError`."""
+        if not self._context.execute_async_v3(stream):
+            raise EngineError(self._library.said())
+
+
+class Execution:
+    """A plan with a context, a stream and buffers of its own; not for two threads at once."""
+
+    def __init__(self, context: Context, device: Device) -> None:
+        """Take memory for the greatest pictures of the plan; nothing is taken later.
+
+        Raises:
+            DeviceError: the GPU has too little memory.
+        """
+        self.context, self._device = context, device
         self._stream = device.stream()
-        most = self._shaped({name: shapes[-1] for name, shapes in self._ranges.items()})
+        most = context.shaped({name: shapes[-1] for name, shapes in context.ranges.items()})
         self._buffers = {
-            name: _Buffer(device, _size(shape, self._types[name])) for name, shape in most.items()
+            name: _Buffer(device, _size(shape, context.types[name]))
+            for name, shape in most.items()
         }
+
+    def close(self) -> None:
+        """Give the memory back."""
+        for buffer in self._buffers.values():
+            buffer.close()
+        self._device.free(self._stream)
 
     @property
     def usual(self) -> Shapes:
         """Shapes of the inputs that the plan is the fastest for."""
-        return {name: shapes[1] for name, shapes in self._ranges.items()}
+        return {name: shapes[1] for name, shapes in self.context.ranges.items()}
 
     @property
     def batch(self) -> int:
         """The most pictures at once."""
-        return min(shapes[-1][0] for shapes in self._ranges.values())
+        return min(shapes[-1][0] for shapes in self.context.ranges.values())
 
     def run(self, given: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Compute the outputs of a batch of pictures; arrays begin with the batch axis.
@@ -78,46 +129,37 @@ class Execution:
             EngineError: a shape is out of the plan's range, or TensorRT failed.
             DeviceError: the GPU failed.
         """
-        shapes = self._shaped({name: array.shape for name, array in given.items()})
+        context = self.context
+        shapes = context.shaped({name: array.shape for name, array in given.items()})
         pairs = {
-            name: self._buffers[name].at(shape, self._types[name])
+            name: self._buffers[name].at(shape, context.types[name])
             for name, shape in shapes.items()
         }
         try:
-            for name, (host, there) in pairs.items():
-                self._context.set_tensor_address(name, there.address)
-                if name in given:
-                    host[:] = given[name]
-                    self._device.upload(host, there, self._stream)
-            if not self._context.execute_async_v3(self._device.handle(self._stream)):
-                raise EngineError(self._library.said())
-            for name in self._outputs:
+            context.bind({name: there for name, (_, there) in pairs.items()})
+            for name, array in given.items():
+                host, there = pairs[name]
+                host[:] = array
+                self._device.upload(host, there, self._stream)
+            context.enqueue(self._device.handle(self._stream))
+            for name in context.outputs:
                 host, there = pairs[name]
                 self._device.download(there, host, self._stream)
         finally:  # also after a failure: the next picture comes into the same memory
             self._device.synchronise(self._stream)
-        return {name: _result(pairs[name][0]) for name in self._outputs}
-
-    def _shaped(self, shapes: Shapes) -> dict[str, tuple[int, ...]]:
-        """Set the shapes of all inputs; gives those of the outputs too."""
-        if set(shapes) != set(self._ranges):  # what is left out would be read from the last run
-            raise EngineError(f"expected {sorted(self._ranges)}, found {sorted(shapes)}")
-        for name, shape in shapes.items():
-            _check_range(name, shape, self._ranges[name])
-            if not self._context.set_input_shape(name, shape):
-                raise EngineError(f"{name} of {shape}: {self._library.said()}")
-        if missing := self._context.infer_shapes():
-            raise EngineError(f"{missing}: {self._library.said()}")
-        made = {name: tuple(self._context.get_tensor_shape(name)) for name in self._outputs}
-        return {**shapes, **made}
+        return {name: _result(pairs[name][0]) for name in context.outputs}
 
 
 class _Buffer:
     """The same bytes here and on the GPU, for tensors up to a size."""
 
     def __init__(self, device: Device, size: int) -> None:
+        self._device = device
         self._here = device.pinned((size,), np.uint8)
         self._there = device.allocate((size,), np.uint8)
+
+    def close(self) -> None:
+        self._device.free(self._here, self._there)
 
     def at(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[NDArray[Any], DeviceArray]:
         """Both as arrays of a shape and a type."""

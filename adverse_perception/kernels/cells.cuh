@@ -83,7 +83,7 @@ DEVICE void summarise(const Job<T>& job, Tile& tile, int top, int left, int thre
   if (i == 0) tile.first_column[j] = first_pixel(left + j, axis(job.columns, job.width));
   const int size = job.rows * job.columns;
   const int point = least(top + i, job.rows - 1) * job.columns + least(left + j, job.columns - 1);
-  const float distortion = load(job.distortion + point);
+  const float distortion = clamped(load(job.distortion + point), 0.0f, 1.0f);
   float warped = load(job.warped + point), correction = load(job.correction + point);
   float best = mix(warped, correction, distortion), total = 1.0f;
   int winner = 0, other = 0, champion = 0;

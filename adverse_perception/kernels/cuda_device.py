@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from adverse_perception.kernels.device import DeviceArray, check_copy
 from adverse_perception.kernels.errors import DeviceError
+from adverse_perception.kernels.graphs import DriverGraphs
 
 
-class CudaDevice:
+class CudaDevice(DriverGraphs):
     """See `Device`."""
 
     def __init__(self, number: int) -> None:
@@ -33,7 +34,8 @@ class CudaDevice:
         self.name = name.partition(b"\0")[0].decode()
         retained = driver.cuDevicePrimaryCtxRetain(self._device)
         self._context = _done("cuDevicePrimaryCtxRetain", retained)
-        self._taken: list[tuple[str, Any]] = []  # what lets go of a thing, and the thing
+        # by the address or handle of a thing: what lets go of it, and the thing
+        self._taken: dict[int, tuple[str, Any]] = {}
 
     def __enter__(self) -> CudaDevice:
         _done("cuCtxPushCurrent", driver.cuCtxPushCurrent(self._context))
@@ -44,7 +46,7 @@ class CudaDevice:
 
     def load(self, image: bytes, names: Sequence[str]) -> dict[str, Any]:
         module = _done("cuModuleLoadData", driver.cuModuleLoadData(image))
-        self._taken.append(("cuModuleUnload", module))
+        self._taken[int(module)] = "cuModuleUnload", module
         return {
             name: _done(f"cuModuleGetFunction {name}", driver.cuModuleGetFunction(module, found))
             for name, found in ((name, name.encode()) for name in names)
@@ -68,7 +70,7 @@ class CudaDevice:
     def stream(self) -> Any:
         flags = driver.CUstream_flags.CU_STREAM_NON_BLOCKING
         stream = _done("cuStreamCreate", driver.cuStreamCreate(flags))
-        self._taken.append(("cuStreamDestroy", stream))
+        self._taken[int(stream)] = "cuStreamDestroy", stream
         return stream
 
     def handle(self, stream: Any) -> int:
@@ -80,13 +82,13 @@ class CudaDevice:
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         array = DeviceArray(0, shape, np.dtype(dtype))
         memory = _done("cuMemAlloc", driver.cuMemAlloc(array.nbytes))
-        self._taken.append(("cuMemFree", memory))
+        self._taken[int(memory)] = "cuMemFree", memory
         return DeviceArray(int(memory), shape, array.dtype)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         size = DeviceArray(0, shape, np.dtype(dtype)).nbytes
         address = int(_done("cuMemHostAlloc", driver.cuMemHostAlloc(size, 0)))
-        self._taken.append(("cuMemFreeHost", address))
+        self._taken[address] = "cuMemFreeHost", address
         memory = (ctypes.c_uint8 * size).from_address(address)
         array: NDArray[Any] = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
         return array
@@ -105,9 +107,13 @@ class CudaDevice:
         copied = driver.cuMemcpyDtoDAsync(to.address, array.address, array.nbytes, stream)
         _done("cuMemcpyDtoDAsync", copied)
 
+    def free(self, *taken: Any) -> None:
+        for one in taken:
+            self._let_go(_key(one))
+
     def event(self) -> Any:
         event = _done("cuEventCreate", driver.cuEventCreate(0))
-        self._taken.append(("cuEventDestroy", event))
+        self._taken[int(event)] = "cuEventDestroy", event
         return event
 
     def record(self, event: Any, stream: Any) -> None:
@@ -119,11 +125,21 @@ class CudaDevice:
     def close(self) -> None:
         try:
             with self:
-                while self._taken:
-                    call, thing = self._taken.pop()
-                    _done(call, getattr(driver, call)(thing))
+                for key in reversed(list(self._taken)):
+                    self._let_go(key)
         finally:
             _done("cuDevicePrimaryCtxRelease", driver.cuDevicePrimaryCtxRelease(self._device))
+
+    def _let_go(self, key: int) -> None:
+        call, thing = self._taken.pop(key)
+        _done(call, getattr(driver, call)(thing))
+
+
+def _key(taken: Any) -> int:
+    """Address or handle of what was taken."""
+    if isinstance(taken, DeviceArray):
+        return taken.address
+    return int(taken.ctypes.data) if isinstance(taken, np.ndarray) else int(taken)
 
 
 def open_device(number: int) -> CudaDevice:

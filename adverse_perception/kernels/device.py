@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,6 +41,15 @@ class DeviceArray:
     def nbytes(self) -> int:
         """Its size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    def part(self, first: int, last: int) -> DeviceArray:
+        """What lies from one index of the first axis up to another, in the same memory."""
+        begin = DeviceArray(0, (first, *self.shape[1:]), self.dtype).nbytes
+        return DeviceArray(self.address + begin, (last - first, *self.shape[1:]), self.dtype)
+
+    def shaped(self, shape: tuple[int, ...]) -> DeviceArray:
+        """The same elements in another shape."""
+        return DeviceArray(self.address, shape, self.dtype)
 
 
 class Device(Protocol):
@@ -82,7 +91,7 @@ class Device(Protocol):
         """Wait until everything put into a stream is done."""
 
     def allocate(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
-        """Take memory, kept until `close`; at start, since this may wait for the GPU."""
+        """Take memory, kept until `free` or `close`; at start, since this may wait for the GPU."""
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """Make an array of this machine that copies run to and from without waiting."""
@@ -95,6 +104,22 @@ class Device(Protocol):
 
     def copy(self, array: DeviceArray, to: DeviceArray, stream: Any) -> None:
         """Copy within the GPU."""
+
+    def free(self, *taken: Any) -> None:
+        """Give back what `allocate`, `pinned` or `stream` gave; nothing may be under way in it."""
+
+    def capture(self, stream: Any, work: Callable[[], None]) -> Any:
+        """Note what `work` puts into a stream, without doing it, as a graph to be replayed.
+
+        Raises:
+            DeviceError: something in it cannot be noted.
+        """
+
+    def replay(self, graph: Any, stream: Any) -> None:
+        """Put all of a graph into a stream, with the addresses it was captured with."""
+
+    def discard(self, graph: Any) -> None:
+        """Let a graph go that is not under way."""
 
     def event(self) -> Any:
         """Make an event, to be recorded."""
@@ -144,6 +169,11 @@ def check_copy(host: NDArray[Any], array: DeviceArray) -> None:
         )
 
 
+def driver() -> ctypes.CDLL:
+    """NVIDIA's driver itself. Raises `OSError` where there is none."""
+    return ctypes.CDLL(_DRIVER)
+
+
 def check_driver() -> None:
     """Look for a driver and a GPU, before a package that has none fails in its own words.
 
@@ -152,11 +182,10 @@ def check_driver() -> None:
     """
     way_out = "install NVIDIA's driver, or run the engines on the CPU"
     try:
-        driver = ctypes.CDLL(_DRIVER)
+        status = driver().cuInit(0)
     except OSError as error:
         raise DeviceError(
             f"GPU: expected NVIDIA's driver, found none ({error}); {way_out}"
         ) from error
-    status = driver.cuInit(0)
     if status != 0:
         raise DeviceError(f"GPU: expected one to start, found CUDA error {status}; {way_out}")

@@ -16,7 +16,8 @@ from adverse_perception.kernels.fatbin import built
 SOURCE = Path(__file__).with_name("flow_warp.cu")
 _PRECISIONS = {np.dtype(np.float16): "half", np.dtype(np.float32): "float"}
 _NAMES = [f"{deed}_{one}" for deed in ("warp", "correct_and_label") for one in ("half", "float")]
-_MOST_CLASSES = 32  # a bit each
+MOST_CLASSES = 32
+"""That the kernels tell apart; a bit each."""
 _MOST_ELEMENTS = 2**31  # counted by int
 
 
@@ -33,7 +34,7 @@ class FlowWarp:
             DeviceError: nothing here can compile it, or the device cannot load it.
         """
         self._device = device
-        self._sizes = _sizes(SOURCE.read_text(encoding="utf-8"))
+        self._sizes = defined(SOURCE.read_text(encoding="utf-8"))
         self._kernels = device.load(built(SOURCE, device.architecture, cache), _NAMES)
 
     def warp(
@@ -52,11 +53,11 @@ class FlowWarp:
         """
         precision = _precision("warp: planes", planes, 3)
         count, height, width = planes.shape
-        _expect("warp: flow", flow, (height, width, 2), np.float32)
-        _expect("warp: warped", warped, planes.shape, planes.dtype)
+        expect("warp: flow", flow, (height, width, 2), np.float32)
+        expect("warp: warped", warped, planes.shape, planes.dtype)
         threads = self._sizes["THREADS"]
-        grid = _parts(height * width, threads), _parts(count, self._sizes["WARP_PLANES"])
-        arguments = [*_addresses(planes, flow, warped), *_numbers(*planes.shape)]
+        grid = parts(height * width, threads), parts(count, self._sizes["WARP_PLANES"])
+        arguments = [*addresses(planes, flow, warped), *numbers(*planes.shape)]
         self._device.launch(self._kernels[f"warp_{precision}"], grid, threads, arguments, stream)
 
     def correct_and_label(
@@ -82,45 +83,48 @@ class FlowWarp:
         warped, correction = logits
         precision = _precision("correct_and_label: warped", warped, 3)
         classes, rows, columns = warped.shape
-        if classes > _MOST_CLASSES:
+        if classes > MOST_CLASSES:
             raise KernelError(
-                f"correct_and_label: expected up to {_MOST_CLASSES} classes, found {classes}"
+                f"correct_and_label: expected up to {MOST_CLASSES} classes, found {classes}"
             )
-        _expect("correct_and_label: correction", correction, warped.shape, warped.dtype)
-        _expect("correct_and_label: distortion", distortion, (rows, columns), warped.dtype)
+        expect("correct_and_label: correction", correction, warped.shape, warped.dtype)
+        expect("correct_and_label: distortion", distortion, (rows, columns), warped.dtype)
         if len(labels.shape) != 2 or not 0 < math.prod(labels.shape) < _MOST_ELEMENTS:
             raise KernelError(
                 f"correct_and_label: labels: expected (H, W) uint8, found {labels.shape}"
             )
-        _expect("correct_and_label: labels", labels, labels.shape, np.uint8)
-        _expect("correct_and_label: confidence", confidence, labels.shape, np.uint8)
+        expect("correct_and_label: labels", labels, labels.shape, np.uint8)
+        expect("correct_and_label: confidence", confidence, labels.shape, np.uint8)
         grid = (
-            _parts(columns, self._sizes["TILE_COLUMNS"]),
-            _parts(rows, self._sizes["TILE_ROWS"]),
+            parts(columns, self._sizes["TILE_COLUMNS"]),
+            parts(rows, self._sizes["TILE_ROWS"]),
         )
         kernel = self._kernels[f"correct_and_label_{precision}"]
         arguments = [
-            *_addresses(warped, correction, distortion, labels, confidence),
-            *_numbers(*warped.shape, *labels.shape),
+            *addresses(warped, correction, distortion, labels, confidence),
+            *numbers(*warped.shape, *labels.shape),
         ]
         self._device.launch(kernel, grid, self._sizes["THREADS"], arguments, stream)
 
 
-def _sizes(source: str) -> dict[str, int]:
+def defined(source: str) -> dict[str, int]:
     """The numbers that the source defines, so that they stand in one place."""
     return {name: int(size) for name, size in re.findall(r"#define (\w+) (\d+)\n", source)}
 
 
-def _parts(size: int, part: int) -> int:
+def parts(size: int, part: int) -> int:
+    """How many parts of a size it takes."""
     return -(-size // part)
 
 
-def _addresses(*arrays: DeviceArray) -> list[np.generic]:
+def addresses(*arrays: DeviceArray) -> list[np.generic]:
+    """Arrays as a kernel's arguments."""
     return [np.uintp(array.address) for array in arrays]
 
 
-def _numbers(*numbers: int) -> list[np.generic]:
-    return [np.int32(number) for number in numbers]
+def numbers(*values: int) -> list[np.generic]:
+    """Whole numbers as a kernel's arguments."""
+    return [np.int32(value) for value in values]
 
 
 def _precision(name: str, array: DeviceArray, dimensions: int) -> str:
@@ -134,7 +138,8 @@ def _precision(name: str, array: DeviceArray, dimensions: int) -> str:
     return _PRECISIONS[array.dtype]
 
 
-def _expect(name: str, array: DeviceArray, shape: tuple[int, ...], dtype: Any) -> None:
+def expect(name: str, array: DeviceArray, shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse an array of another shape or type. Raises `KernelError`."""
     if (array.shape, array.dtype) != (shape, np.dtype(dtype)):
         raise KernelError(
             f"{name}: expected {shape} {np.dtype(dtype)}, found {array.shape} {array.dtype}"

@@ -45,7 +45,8 @@ def correct_and_label(
     Args:
         warped: (K, h, w) float32, K from 1 to 255, finite.
         correction: (K, h, w) float32, finite.
-        distortion: (h, w) float32, 0 to 1: the share of the correction.
+        distortion: (h, w) float32, 0 to 1: the share of the correction; what is beyond counts as
+            that end.
         height: H of the picture, in pixels.
         width: W of the picture, in pixels.
 
@@ -81,7 +82,7 @@ def _sparsely(
     planes = tuple(np.require(one, requirements=["C", "A", "W"]) for one in planes)
     coarse = planes[0].shape[1:]
     winner, known = np.empty(coarse, np.uint8), np.empty((3, *coarse), np.float32)
-    known[2] = distortion
+    np.clip(distortion, 0, 1, out=known[2])
     sparse.summarise(planes, winner, known)
     rows, columns = _axis(coarse[0], height), _axis(coarse[1], width)
     labels = np.empty((height, width), np.uint8)

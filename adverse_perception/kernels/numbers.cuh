@@ -4,11 +4,13 @@
 
 #ifdef __CUDACC__
 #define DEVICE __device__ __forceinline__
+#define DEVICE_MEMBER __device__ __forceinline__
 #define EACH_THREAD(step) { const int thread = threadIdx.x; step; __syncthreads(); }
 #else
 #include <cmath>
 #include <cstring>
 #define DEVICE static inline
+#define DEVICE_MEMBER inline
 #define EACH_THREAD(step) for (int thread = 0; thread < THREADS; ++thread) { step; }
 #endif
 
@@ -35,6 +37,7 @@ DEVICE float power_of_e(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(value) : "f"(x * 1.4426950408889634f));
   return value;
 }
+DEVICE float natural_log(float x) { return logf(x); }
 // Rounded, kept within 0 to 255; what is no number becomes 0.
 DEVICE unsigned byte(float x) {
   unsigned value;
@@ -65,6 +68,7 @@ DEVICE void store(Half* to, float value) {
 DEVICE float multiply_rounded(float a, float b) { return a * b; }
 DEVICE float add_rounded(float a, float b) { return a + b; }
 DEVICE float power_of_e(float x) { return std::exp(x); }
+DEVICE float natural_log(float x) { return std::log(x); }
 DEVICE unsigned byte(float x) {
   return static_cast<unsigned>(x > 0.0f ? (x < 255.0f ? std::nearbyint(x) : 255.0f) : 0.0f);
 }
@@ -88,6 +92,7 @@ DEVICE void set_bits(unsigned* mask, unsigned bits) { *mask |= bits; }
 #endif
 
 DEVICE int least(int a, int b) { return a < b ? a : b; }
+DEVICE int greatest(int a, int b) { return a > b ? a : b; }
 DEVICE int clamped(int value, int low, int high) { return least(value < low ? low : value, high); }
 // Not a number becomes the low end.
 DEVICE float clamped(float value, float low, float high) {

@@ -12,11 +12,12 @@ from pycuda import driver
 
 from adverse_perception.kernels.device import DeviceArray, check_copy
 from adverse_perception.kernels.errors import DeviceError
+from adverse_perception.kernels.graphs import DriverGraphs
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING, which pycuda has no name for
 
 
-class PyCudaDevice:
+class PyCudaDevice(DriverGraphs):
     """See `Device`."""
 
     def __init__(self, number: int) -> None:
@@ -27,7 +28,7 @@ class PyCudaDevice:
             major, minor = device.compute_capability()
             self.architecture = f"sm_{major}{minor}"
             self._context = device.retain_primary_context()
-        self._kept: list[Any] = []
+        self._kept: dict[int, Any] = {}  # memory by its address
 
     def __enter__(self) -> PyCudaDevice:
         with _explained("push the context"):
@@ -69,7 +70,7 @@ class PyCudaDevice:
         array = DeviceArray(0, shape, np.dtype(dtype))
         with _explained(f"allocate {array.nbytes} bytes"):
             memory = driver.mem_alloc(array.nbytes)
-        self._kept.append(memory)
+        self._kept[int(memory)] = memory
         return DeviceArray(int(memory), shape, array.dtype)
 
     def pinned(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -91,6 +92,12 @@ class PyCudaDevice:
         with _explained("copy within the GPU"):
             driver.memcpy_dtod_async(to.address, array.address, array.nbytes, stream)
 
+    def free(self, *taken: Any) -> None:
+        for one in taken:  # streams and pinned arrays are let go with the last who knows them
+            if isinstance(one, DeviceArray):
+                with _explained("free memory"):
+                    self._kept.pop(one.address).free()
+
     def event(self) -> Any:
         with _explained("make an event"):
             return driver.Event()
@@ -105,8 +112,8 @@ class PyCudaDevice:
 
     def close(self) -> None:
         with self, _explained("free memory"):
-            for memory in self._kept:
-                memory.free()
+            while self._kept:
+                self._kept.popitem()[1].free()
         with _explained("let the context go"):
             self._context.detach()
 
