@@ -202,21 +202,7 @@ def to_working_size(image: UInt8Array, metadata: EngineMetadata) -> UInt8Array:
         (h, w, 3) uint8 RGB of `working_size`; the picture itself where it fits already.
     """
     height, width = image.shape[:2]
-    return _resized(image, *working_size(height, width, metadata))
-
-
-def _resized(image: UInt8Array, height: int, width: int) -> UInt8Array:
-    """The picture at another size, as `kernels/definition.py` says."""
-    if image.shape[:2] == (height, width):
-        return image
-    small = cv2.resize(image, (width, height), interpolation=_how(image, height, width))
-    return np.asarray(small, np.uint8)
-
-
-def _how(source: UInt8Array, height: int, width: int) -> int:
-    """Averaged where it shrinks, interpolated where a side grows."""
-    shrinks = height <= source.shape[0] and width <= source.shape[1]
-    return cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return kernels.resize(image, *working_size(height, width, metadata))
 
 
 def _changed_alike(image: UInt8Array, seen: UInt8Array, restored: UInt8Array) -> UInt8Array:
@@ -234,7 +220,9 @@ def _changed_alike(image: UInt8Array, seen: UInt8Array, restored: UInt8Array) ->
         return restored
     change = cv2.subtract(restored, seen, dtype=cv2.CV_16S)
     height, width = image.shape[:2]
-    change = cv2.resize(change, (width, height), interpolation=_how(seen, height, width))
+    shrinks = height <= seen.shape[0] and width <= seen.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    change = cv2.resize(change, (width, height), interpolation=how)
     return np.asarray(cv2.add(image, change, dtype=cv2.CV_8U), np.uint8).reshape(image.shape)
 
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from adverse_perception import kernels
 from adverse_perception.config import AUTO, PipelineConfig
 from adverse_perception.frames import Condition, Frame, UInt8Array, Weather
 from adverse_perception.inference import Engine, EngineError
@@ -139,9 +139,9 @@ def _decay(elapsed_s: float, constant_s: float) -> float:
 
 def _probabilities(engine: Engine, image: UInt8Array) -> NDArray[np.float64]:
     """The engine's view of one picture: (4,) probabilities in the order of `Weather`."""
-    size = engine.metadata.input_width, engine.metadata.input_height
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    scores = engine.run(np.asarray(small, np.uint8))["scores"].astype(np.float64)
+    told = engine.metadata
+    small = kernels.resize(image, told.input_height, told.input_width)
+    scores = engine.run(small)["scores"].astype(np.float64)
     if not np.isfinite(scores).all():
         raise EngineError(f"engine {engine.name}: expected finite scores, found {scores.tolist()}")
     weights = np.exp(scores - scores.max())

@@ -87,13 +87,13 @@ class Worker:
 
     def _work(self) -> None:
         while True:
-            with self._mailbox.taken() as taken:
-                if taken is None:
-                    return
-                try:
+            try:
+                with self._mailbox.taken() as taken:
+                    if taken is None:
+                        return
                     self._label(*taken)
-                except Exception:  # the worker outlives every frame
-                    self._surface.complain(traceback.format_exc())
+            except Exception:  # the worker outlives every frame
+                self._surface.complain(traceback.format_exc())
 
     def _label(self, name: str, arrival: Arrival) -> None:
         camera, topics, config = self._cameras[name], self._topics[name], self._surface.config()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adverse_perception import kernels
 from adverse_perception.frames import UInt8Array
 from adverse_perception.kernels import KernelError, definition
 from adverse_perception.kernels.device import Device, DeviceArray, open_device
@@ -108,6 +109,50 @@ def test_a_picture_comes_to_another_size_as_defined_and_as_opencv_does_it(
     assert np.abs(found.astype(int) - by_opencv(image, *to)).max() <= 1
 
 
+@pytest.mark.parametrize(("size", "to"), SIZES)
+def test_the_cpu_makes_pictures_smaller_exactly_as_defined(
+    size: tuple[int, int], to: tuple[int, int]
+) -> None:
+    image = picture(*size)
+    found, defined = kernels.resize(image, *to), definition.resize(image, *to)
+    grows = to[0] > size[0] or to[1] > size[1]
+    assert np.abs(found.astype(int) - defined).max() <= int(grows)
+
+
+def test_a_picture_of_the_size_is_not_copied_and_others_are_left_as_they_were() -> None:
+    image = picture(48, 64)
+    assert kernels.resize(image, 48, 64) is image
+    view = image[:, ::-1]
+    small = kernels.resize(view, 20, 30)
+    np.testing.assert_array_equal(small, definition.resize(view, 20, 30))
+    kernels.resize(image, 20, 30)
+    assert image.flags.writeable
+    image.flags.writeable = False
+    np.testing.assert_array_equal(kernels.resize(image, 20, 30), small[:, ::-1])
+
+
+def test_the_largest_camera_does_not_overflow() -> None:
+    white = np.full((2160, 3840, 3), 255, np.uint8)
+    assert kernels.resize(white, 376, 664).min() == 255
+    huge = np.full((4100, 4100, 3), 255, np.uint8)
+    assert kernels.resize(huge, 400, 400).min() == 255
+
+
+@pytest.mark.parametrize(
+    ("image", "size"),
+    [
+        (np.zeros((4, 4), np.uint8), (2, 2)),
+        (np.zeros((4, 4, 4), np.uint8), (2, 2)),
+        (np.zeros((4, 4, 3), np.float32), (2, 2)),
+        (np.zeros((0, 4, 3), np.uint8), (2, 2)),
+        (np.zeros((4, 4, 3), np.uint8), (0, 2)),
+    ],
+)
+def test_what_is_no_picture_is_not_resized(image: Any, size: tuple[int, int]) -> None:
+    with pytest.raises(KernelError, match=r"resize: expected a picture \(H, W, 3\) uint8"):
+        kernels.resize(image, *size)
+
+
 sides = st.integers(1, 50)
 
 
@@ -117,7 +162,10 @@ def test_any_size_comes_to_any_other(
     bench: Bench, height: int, width: int, to_height: int, to_width: int
 ) -> None:
     image, to = picture(height, width), (to_height, to_width)
-    np.testing.assert_array_equal(bench.resize(image, *to), definition.resize(image, *to))
+    defined = definition.resize(image, *to)
+    np.testing.assert_array_equal(bench.resize(image, *to), defined)
+    grows = to_height > height or to_width > width
+    assert np.abs(kernels.resize(image, *to).astype(int) - defined).max() <= int(grows)
 
 
 @pytest.mark.parametrize("size", [(96, 128), (8, 8), (40, 352)])

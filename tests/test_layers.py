@@ -20,6 +20,7 @@ ITS_OWN_IMPORT = {
     "adverse_perception.inference.openvino_backend",
     "adverse_perception.kernels.compiling",
     "adverse_perception.kernels.cuda_device",
+    "adverse_perception.kernels.area",
     "adverse_perception.kernels.gather",
     "adverse_perception.kernels.pycuda_device",
     "adverse_perception.kernels.sparse",
