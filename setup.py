@@ -80,6 +80,8 @@ setup(
         (f"{SHARE}/config", files("config/*")),
         (f"{SHARE}/rviz", files("rviz/*.rviz")),
         (f"{SHARE}/engines", files("engines/*.onnx")),
+        (f"{SHARE}/engines/fp16", files("engines/fp16/*.onnx")),
+        (f"{SHARE}/engines/int8", files("engines/int8/*.onnx")),
     ],
     install_requires=RUNTIME,
     extras_require=EXTRAS,

@@ -30,17 +30,18 @@ _PIPELINE_OPTIONS = {
     "--engines": "engines_folder",
     "--backend": "backend",
     "--backend-fallback": "backend_fallback",
+    "--precision": "precision",
     "--cache": "plans_folder",
     "--threads": "threads",
     "--keyframe-interval": "keyframe_interval",
 }
 """Option -> the knob of `PipelineConfig` it sets."""
-_RUN = ("--engines", "--backend", "--cache", "--threads")
+_RUN = ("--engines", "--backend", "--precision", "--cache", "--threads")
 _ENGINE_OPTIONS = {
     "list": ("--engines",),
     "check": _RUN,
     "bench": _RUN,
-    "build": ("--engines", "--cache"),
+    "build": ("--engines", "--precision", "--cache"),
 }
 """Action of `engines` -> those of the options that it takes."""
 
@@ -104,6 +105,7 @@ examples:
   adverse-perception engines list
   adverse-perception engines check --engines my_engines --backend openvino
   adverse-perception engines build
+  adverse-perception engines build clear --precision int8
   adverse-perception engines bench clear --size 1024x512 --frames 50 --json bench.json
 """
 

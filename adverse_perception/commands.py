@@ -12,10 +12,10 @@ from adverse_perception import replay as replaying
 from adverse_perception import shelf, sources
 from adverse_perception.bags import Bag
 from adverse_perception.config import PipelineConfig, configured, knobs
+from adverse_perception.engines import Engines
 from adverse_perception.files import write_json
 from adverse_perception.inference import PlanSettings, Wish, silent
 from adverse_perception.inference.tensorrt_backend import open_workshop
-from adverse_perception.pipeline import Engines
 from adverse_perception.recordings import Drops, Source, SourceFrame
 from adverse_perception.report import describe, summary, table
 from adverse_perception.vote import Vote
@@ -63,7 +63,8 @@ def replay(asked: argparse.Namespace) -> Outcome:
 
 def list_engines(asked: argparse.Namespace) -> Outcome:
     """`engines list`: what every engine says about itself."""
-    return _inspected([shelf.read(path) for path in _files(asked)], asked.json)
+    files = [file for path in _files(asked) for file in shelf.with_variants(path)]
+    return _inspected([shelf.read(file) for file in files], asked.json)
 
 
 def check_engines(asked: argparse.Namespace) -> Outcome:
@@ -80,12 +81,13 @@ def build_engines(asked: argparse.Namespace) -> Outcome:
     bar = _progress(_files(asked), unit="engine")
     plans = replace(_wish(asked, bar).plans, batch=asked.batch)
     workshop = open_workshop(asked.backend, plans)
-    records = [record for path in bar for record in shelf.build(path, workshop)]
+    records = [record for path in bar for record in shelf.build(path, workshop, asked.precision)]
     if asked.json:
         write_json(asked.json, {"plans": records})
     told = table(shelf.PLAN_COLUMNS, [shelf.plan_row(record) for record in records])
     problems = dict.fromkeys(record["problem"] for record in records if record["problem"])
-    return Outcome(f"{told}\n\n{workshop}", "; ".join(problems))
+    remarks = (record.get("remark", "") for record in records)
+    return Outcome(_paragraphs(told, str(workshop), *remarks), "; ".join(problems))
 
 
 def bench_engines(asked: argparse.Namespace) -> Outcome:
@@ -95,14 +97,15 @@ def bench_engines(asked: argparse.Namespace) -> Outcome:
     rounds = _progress(range(asked.frames))
     records = shelf.bench(_files(asked), _wish(asked, rounds), rounds, asked.size)
     rows = [
-        (Path(record["engine"]).name, record["size"], stage, *times.values())
+        (shelf.short_name(Path(record["engine"])), record["size"], stage, *times.values())
         for record in records
         for stage, times in record["latency_ms"].items()
     ]
     if asked.json:
         write_json(asked.json, {"engines": records})
     told = table(("engine", "size", "stage, ms", "p50", "p95", "p99"), rows)
-    return Outcome(f"{told}\n\n{asked.backend}, {describe(records[0]['machine'])}")
+    where = f"{asked.backend}, {describe(records[0]['machine'])}"
+    return Outcome(_paragraphs(told, where, *(record["remark"] for record in records)))
 
 
 class Inputs:
@@ -175,7 +178,10 @@ def _wish(asked: argparse.Namespace, bar: Iterable[Any]) -> Wish:
     """As asked for and not otherwise; what takes its time is told on the bar."""
     tell = getattr(bar, "set_postfix_str", silent)
     folder = Path(asked.plans_folder).expanduser() if asked.plans_folder else None
-    return Wish(asked.backend, getattr(asked, "threads", 1), plans=PlanSettings(folder, tell=tell))
+    plans = PlanSettings(folder, tell=tell)
+    return Wish(
+        asked.backend, getattr(asked, "threads", 1), plans=plans, precision=asked.precision
+    )
 
 
 def _inspected(found: list[shelf.Inspection], json: Path | None) -> Outcome:
@@ -183,7 +189,12 @@ def _inspected(found: list[shelf.Inspection], json: Path | None) -> Outcome:
         write_json(json, {"engines": [inspection.record() for inspection in found]})
     problems = dict.fromkeys(one.problem for one in found if one.problem)
     text = table(shelf.COLUMNS, [inspection.row() for inspection in found])
-    return Outcome(text, "; ".join(problems))
+    return Outcome(_paragraphs(text, *(one.remark for one in found)), "; ".join(problems))
+
+
+def _paragraphs(*parts: str) -> str:
+    """Each of them once, without those that say nothing."""
+    return "\n\n".join(dict.fromkeys(part for part in parts if part))
 
 
 def _told(record: dict[str, Any], out: Path) -> str:

@@ -67,6 +67,11 @@ class PipelineConfig:
     backend_fallback: bool = knob(
         True, "an engine that the backend refuses runs on ONNX Runtime; false = that is an error"
     )
+    precision: str = knob(
+        AUTO,
+        "what engines calculate in; auto = fp16 on TensorRT where that costs little, else fp32",
+        choices=(AUTO, "fp32", "fp16", "int8"),
+    )
     plans_folder: str = knob("", "folder of TensorRT's plans; empty = in the user's cache folder")
     threads: int = knob(2, "threads of one engine; 1 where others need the cores", low=1, high=64)
     workers: int = knob(

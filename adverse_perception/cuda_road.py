@@ -6,16 +6,15 @@ it on the CPU.
 
 from __future__ import annotations
 
-import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
 from adverse_perception.cuda_lane import DISTORTION, EVIDENCE, LOGITS, Lane, Tools
 from adverse_perception.frames import Condition, Frame, Segmentation
-from adverse_perception.inference import BatchingEngine, Engine, EngineError
+from adverse_perception.inference import Engine, EngineError, silent
 from adverse_perception.inference.engine import ROLE_OUTPUTS
 from adverse_perception.inference.tensorrt_backend import TensorRtEngine
 from adverse_perception.inference.tensorrt_execution import Context
@@ -28,27 +27,42 @@ from adverse_perception.roads import FLOW, stage
 from adverse_perception.segmenters import LABELS, SEGMENTERS, Passage, not_finite, working_size
 
 
-def open_road(engine: Engine, correction: Engine | None) -> CudaRoad | None:
+def road_problem(engines: Iterable[Engine]) -> tuple[str, ...]:
+    """A line that says why frames do not stay on the GPU although engines lie there, if so."""
+    for engine in engines:
+        if isinstance(engine, TensorRtEngine):
+            try:
+                with engine.gpu.device:
+                    engine.gpu.kernels()
+            except DeviceError as error:
+                return (f"frames come down from the GPU to be labelled on the CPU; {error}",)
+    return ()
+
+
+def open_road(
+    engine: Engine, correction: Engine | None, tell: Callable[[str], None] = silent
+) -> CudaRoad | None:
     """The road through engines that lie on a GPU.
 
     Args:
         engine: gives logits.
         correction: corrects; None = nothing is corrected.
+        tell: is told what does not go as it should, in lines for the user.
 
     Returns:
-        None where an engine lies elsewhere, and, with a warning, where the road cannot be made.
+        None where an engine lies elsewhere or is to run in batches, and where the road cannot be
+        made, which is told.
     """
-    whole, other = _on_gpu(engine), _on_gpu(correction)
-    if whole is None or (correction is not None and other is None):
+    if not isinstance(engine, TensorRtEngine):
+        return None
+    if not (correction is None or isinstance(correction, TensorRtEngine)):
         return None
     try:
-        return CudaRoad(whole, other)
+        return CudaRoad(engine, correction, tell)
     except (DeviceError, EngineError) as error:
-        warnings.warn(
+        tell(
             f"engine {engine.name}: its frames come down from the GPU to be labelled on the CPU,"
-            f" since the way there cannot be made: {error}",
-            RuntimeWarning,
-            stacklevel=2,
+            f" since the way there cannot be made: {error}"
         )
         return None
 
@@ -61,14 +75,20 @@ class CudaRoad:
             are replayed.
     """
 
-    def __init__(self, engine: TensorRtEngine, correction: TensorRtEngine | None) -> None:
-        """Use engines on the same GPU, which may be shared.
+    def __init__(
+        self,
+        engine: TensorRtEngine,
+        correction: TensorRtEngine | None,
+        tell: Callable[[str], None] = silent,
+    ) -> None:
+        """Use engines on the same GPU, which may be shared; see `open_road`.
 
         Raises:
             DeviceError: our kernels cannot be compiled for the GPU.
             EngineError: it has too little memory, or engines speak of what our kernels cannot do.
         """
         self.without_graphs = ""
+        self._tell = tell
         self._engine, self._correction = engine, correction
         self._restoring = SEGMENTERS[engine.metadata.role](engine)
         self._gpu = engine.gpu
@@ -162,11 +182,9 @@ class CudaRoad:
             device.synchronise(stream)
         if work.refusal and not self.without_graphs:
             self.without_graphs = work.refusal
-            warnings.warn(
+            self._tell(
                 f"engine {self._engine.name}: no CUDA graph can be made of its work, so each"
-                f" piece is started by itself: {work.refusal}",
-                RuntimeWarning,
-                stacklevel=2,
+                f" piece is started by itself: {work.refusal}"
             )
 
     @contextmanager
@@ -177,12 +195,6 @@ class CudaRoad:
         except Exception as error:
             shape = self._passage.frame.image.shape
             raise EngineError(f"engine {self._engine.name} failed on {shape}: {error}") from error
-
-
-def _on_gpu(engine: Engine | None) -> TensorRtEngine | None:
-    """The engine itself where it lies on a GPU; there cameras need not wait for each other."""
-    alone = engine.engine if isinstance(engine, BatchingEngine) else engine
-    return alone if isinstance(alone, TensorRtEngine) else None
 
 
 def _tools(gpu: Gpu, engine: TensorRtEngine, correction: TensorRtEngine | None) -> Tools:

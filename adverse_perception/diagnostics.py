@@ -12,8 +12,8 @@ from enum import Enum, IntEnum
 import numpy as np
 
 from adverse_perception import transport
+from adverse_perception.engines import Engines
 from adverse_perception.frames import Condition, Segmentation
-from adverse_perception.pipeline import Engines
 
 WINDOW_S = 5.0
 """Rates, latencies and complaints speak of this much of the past."""
@@ -242,7 +242,7 @@ def node_status(phase: str, failure: str, engines: Engines | None) -> Status:
     values = {"state": phase, "transport_profile": transport.profile_in_force() or "none"}
     if engines:
         values["workers"] = str(engines.workers)
-    values |= {f"route_{weather.value}": engine.name for weather, engine in routes.items()}
+    values |= {f"route_{weather.value}": one.metadata.title for weather, one in routes.items()}
     level = Level.ERROR if failure else Level.WARN if stand_ins else Level.OK
     return Status("node", level, failure or "; ".join(stand_ins) or phase, values)
 

@@ -39,9 +39,9 @@ from adverse_perception.annotations import label_info
 from adverse_perception.camera import Camera
 from adverse_perception.config import ConfigError, NodeConfig, knobs
 from adverse_perception.diagnostics import Complaints, Status, node_status
+from adverse_perception.engines import Engines
 from adverse_perception.inference import EngineError
 from adverse_perception.parameters import constraints, explained, revised, unknown_names
-from adverse_perception.pipeline import Engines
 from adverse_perception.vote import Vote
 from adverse_perception.worker import Surface, Worker
 

@@ -8,7 +8,7 @@ from dataclasses import Field, fields, replace
 from typing import Any
 
 from adverse_perception.config import AUTO, ConfigError, NodeConfig, checked, knobs, wanted
-from adverse_perception.pipeline import Engines
+from adverse_perception.engines import Engines
 
 _NOT_OURS = ("qos_overrides.", "use_sim_time", "start_type_description_service")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,8 @@ import numpy as np
 from adverse_perception import kernels
 from adverse_perception.frames import Float32Array, UInt8Array
 from adverse_perception.inference import (
+    FULL,
+    PRECISIONS,
     Engine,
     EngineError,
     EngineMetadata,
@@ -21,8 +24,9 @@ from adverse_perception.inference import (
     engine_files,
     open_engine,
     output_sets,
-    read_engine,
     read_metadata,
+    read_variant,
+    variant_path,
 )
 from adverse_perception.inference.tensorrt_building import Workshop
 from adverse_perception.propagation import map_shapes
@@ -40,11 +44,13 @@ class Inspection:
         path: the file.
         metadata: what it says about itself; None when it is refused.
         problem: why it is refused; empty when it is good.
+        remark: what its user should know although it is good.
     """
 
     path: Path
     metadata: EngineMetadata | None
     problem: str = ""
+    remark: str = ""
 
     def record(self) -> dict[str, Any]:
         """The same for JSON."""
@@ -55,16 +61,16 @@ class Inspection:
         """The same for a table with the columns of `COLUMNS`."""
         size = f"{_size(self.path) / 1e6:.1f} MB"
         if self.metadata is None:
-            return (self.path.name, "refused", "-", "-", size, "-", "-")
+            return (short_name(self.path), "refused", "-", "-", size, "-", "-")
         told = self.metadata
         return (
-            self.path.name,
+            short_name(self.path),
             told.role,
             "/".join(told.conditions),
             len(told.classes),
             size,
             ", ".join(data.get("name", "?") for data in told.training_data) or "-",
-            ", ".join(f"{name} {score:.3f}" for name, score in told.scores.items()) or "-",
+            _scores(told),
         )
 
 
@@ -86,6 +92,18 @@ def chosen_files(folder: str, names: list[str]) -> list[Path]:
     return [by_name[Path(name).stem] for name in names] or files
 
 
+def with_variants(path: Path) -> list[Path]:
+    """An engine file and those of its variants that are there."""
+    places = (variant_path(path, precision) for precision in PRECISIONS)
+    return [path, *(place for place in places if place.exists())]
+
+
+def short_name(path: Path) -> str:
+    """What a table calls an engine file: a variant by its folder too."""
+    variant = path.parent.name in PRECISIONS
+    return f"{path.parent.name}/{path.name}" if variant else path.name
+
+
 def read(path: Path) -> Inspection:
     """Read what an engine says about itself, checksum included, without running it."""
     try:
@@ -97,38 +115,41 @@ def read(path: Path) -> Inspection:
 def check(path: Path, wish: Wish) -> Inspection:
     """Load an engine and run one frame through it."""
     try:
-        engine = open_engine(path, wish).engine
+        loaded = open_engine(path, wish)
+        engine = loaded.engine
         picture = _picture(engine.metadata)
         for name, values in engine.run(picture, maps=_maps(engine.metadata, picture)).items():
             if not np.isfinite(values).all():
                 raise EngineError(f"{path}: {name} is not finite; export the engine again")
     except EngineError as error:
         return Inspection(path, None, str(error))
-    return Inspection(path, engine.metadata)
+    return Inspection(loaded.path, engine.metadata, remark=loaded.remark)
 
 
 PLAN_COLUMNS = ("engine", "outputs", "plan", "size", "built in")
 
 
-def build(path: Path, workshop: Workshop) -> list[dict[str, Any]]:
-    """Build the TensorRT plans of an engine, or find those that are kept.
+def build(path: Path, workshop: Workshop, precision: str) -> list[dict[str, Any]]:
+    """Build the TensorRT plans of an engine in some precision, or find those that are kept.
 
     Returns:
-        A record for JSON for each plan: engine, outputs, plan, bytes, built_s, problem; when the
-        engine is refused, one with the reason as its problem.
+        A record for JSON for each plan: engine, outputs, plan, bytes, built_s, problem, remark;
+        when the engine is refused, one with the reason as its problem.
     """
     try:
-        made = workshop.plans(read_engine(path))
+        variant = read_variant(path, precision, workshop.library.name)
+        made = workshop.plans(variant.file)
     except EngineError as error:
         return [{"engine": str(path), "outputs": [], "plan": "", "problem": str(error)}]
     return [
         {
-            "engine": str(path),
+            "engine": str(variant.file.path),
             "outputs": list(outputs),
             "plan": str(plan.path or ""),
             "bytes": len(plan.content),
             "built_s": round(plan.built_s, 2),
             "problem": plan.problem,
+            "remark": variant.remark,
         }
         for outputs, plan in made.items()
     ]
@@ -136,7 +157,7 @@ def build(path: Path, workshop: Workshop) -> list[dict[str, Any]]:
 
 def plan_row(record: dict[str, Any]) -> tuple[object, ...]:
     """A record of `build` for a table with the columns of `PLAN_COLUMNS`."""
-    name = Path(record["engine"]).name
+    name = short_name(Path(record["engine"]))
     if "bytes" not in record:
         return (name, "-", "refused", "-", "-")
     time_s = f"{record['built_s']:.1f} s" if record["built_s"] else "was there"
@@ -159,7 +180,7 @@ def bench(
         size: `WIDTHxHEIGHT` in pixels; empty = each engine's own.
 
     Returns:
-        Records for JSON: engine, backend, size, frames, `latency_ms` by stage, machine.
+        Records for JSON: engine, backend, size, frames, `latency_ms` by stage, machine, remark.
 
     Raises:
         EngineError: an engine is refused or fails; or the size is none.
@@ -183,8 +204,8 @@ class _Trial:
     """One engine, the picture it is timed with, and its times so far."""
 
     def __init__(self, path: Path, wish: Wish, size: str) -> None:
-        self._path = path
-        self._engine = open_engine(path, wish).engine
+        self._loaded = open_engine(path, wish)
+        self._engine = self._loaded.engine
         self._picture = _picture(self._engine.metadata, size)
         self._stages: dict[str, Latency] = {}
         for _ in range(_WARM_UP_FRAMES):
@@ -197,11 +218,13 @@ class _Trial:
     def record(self) -> dict[str, Any]:
         height, width = self._picture.shape[:2]
         return {
-            "engine": str(self._path),
+            "engine": str(self._loaded.path),
+            "precision": self._engine.metadata.precision,
             "weights_sha256": self._engine.metadata.weights_sha256,
             "size": f"{width}x{height}",
             "frames": len(self._stages["infer"]),
             "latency_ms": {name: _rounded(kept.summary()) for name, kept in self._stages.items()},
+            "remark": self._loaded.remark,
         }
 
 
@@ -244,6 +267,13 @@ def _pixels(size: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit() and int(width) >= 16 and int(height) >= 16):
         raise EngineError(f"size: expected WIDTHxHEIGHT, both 16 or more, found {size!r}")
     return int(width) // 8 * 8, int(height) // 8 * 8  # as the segmenters round
+
+
+def _scores(told: EngineMetadata) -> str:
+    scores = ", ".join(f"{name} {score:.3f}" for name, score in told.scores.items()) or "-"
+    if told.precision == FULL or math.isinf(told.loss):
+        return scores
+    return f"{scores} (at most {100 * max(0, told.loss):.2f} points below {FULL})"
 
 
 def _size(path: Path) -> int:

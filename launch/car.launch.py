@@ -58,6 +58,16 @@ ARGUMENTS = (
         "auto",
     ),
     argument(
+        "precision",
+        UNSET,
+        "what the engines calculate in; auto = fp16 on TensorRT where that costs little",
+        UNSET,
+        "auto",
+        "fp32",
+        "fp16",
+        "int8",
+    ),
+    argument(
         "condition",
         UNSET,
         "force the route of one weather; auto = the classifier decides",
@@ -88,6 +98,7 @@ OVERRIDES = {
     "image_transport": "image_transport",
     "engines_folder": "engines",
     "backend": "backend",
+    "precision": "precision",
     "condition": "condition",
 }
 

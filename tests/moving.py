@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from adverse_perception.config import PipelineConfig
+from adverse_perception.engines import Engines
 from adverse_perception.frames import Frame, Segmentation, UInt8Array, Weather
 from adverse_perception.inference import NO_MAPS, Engine, load_engine
 from adverse_perception.keyframes import KeyframeSegmenter
-from adverse_perception.pipeline import Engines, Pipeline
+from adverse_perception.pipeline import Pipeline
 from adverse_perception.segmenters import Segmenter
 from adverse_perception.weather import certain
 from tests.conftest import write_correction_engine

@@ -10,10 +10,10 @@ import pytest
 
 from adverse_perception.config import PipelineConfig
 from adverse_perception.diagnostics import Level, node_status
+from adverse_perception.engines import Engines
 from adverse_perception.frames import Frame
 from adverse_perception.inference import EngineError, tensorrt_module
 from adverse_perception.kernels import device
-from adverse_perception.pipeline import Engines
 from tests.conftest import grey
 from tests.drives import picture
 from tests.shell import command, is_one_line, save

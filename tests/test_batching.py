@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from adverse_perception.config import PipelineConfig
+from adverse_perception.engines import Engines
 from adverse_perception.frames import Weather
 from adverse_perception.inference import (
     BatchEngine,
@@ -25,7 +26,6 @@ from adverse_perception.inference import (
     write_metadata,
 )
 from adverse_perception.inference.engine import NO_MAPS
-from adverse_perception.pipeline import Engines
 from tests.conftest import write_correction_engine, write_engines, write_joint_engine
 
 RNG = np.random.default_rng(3)

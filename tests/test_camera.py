@@ -22,11 +22,11 @@ from adverse_perception.diagnostics import (
     missing_stamps,
     period_ns,
 )
+from adverse_perception.engines import Engines
 from adverse_perception.frames import Condition, Segmentation, Weather
 from adverse_perception.inference import load_engine
 from adverse_perception.mailbox import Mailbox
 from adverse_perception.parameters import revised, unknown_names
-from adverse_perception.pipeline import Engines
 from tests.test_messages import header, image, picture
 from tests.test_pipeline import Failing
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 
 from adverse_perception.config import PipelineConfig
 from adverse_perception.cuda_road import open_road
+from adverse_perception.engines import Engines, open_pipeline
 from adverse_perception.frames import Weather
 from adverse_perception.inference import (
     BatchingEngine,
@@ -22,13 +23,12 @@ from adverse_perception.inference import (
 from adverse_perception.kernels import gpu as gpu_kernels
 from adverse_perception.kernels.errors import DeviceError
 from adverse_perception.keyframes import KeyframeSegmenter
-from adverse_perception.pipeline import Engines, open_pipeline
 from adverse_perception.propagation import EVIDENCE
 from adverse_perception.roads import RoadSegmenter
 from adverse_perception.segmenters import SEGMENTERS
 from tests.conftest import write_correction_engine
 from tests.flow_warps import installed
-from tests.moving import CLEAR, FIVE, SIZE, frames, kinds, said_of, scene
+from tests.moving import CLEAR, FIVE, SIZE, frames, said_of, scene
 from tests.test_device import ROOT, WAYS, fake_driver
 
 pytest.importorskip("tensorrt_rtx")
@@ -200,19 +200,19 @@ def test_a_pipeline_takes_the_road_on_the_gpu_where_its_engines_lie_there(
     stand_in: StandIn, config: PipelineConfig
 ) -> None:
     drive = frames(6)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        pipeline = open_pipeline(config)
-        found = [pipeline.process(frame) for frame in drive]
+    told: list[str] = []
+    engines = Engines.load(config, told.append)
+    pipeline = engines.pipeline(config)
+    told.clear()
+    found = [pipeline.process(frame) for frame in drive]
+    assert (told, engines.stand_ins) == ([], ())
     assert stand_in.devices[0].captures == 3
     other = open_pipeline(replace(config, backend="onnxruntime"))
     check_agreement(found, [other.process(frame) for frame in drive], EXACT)
 
 
-def test_engines_that_cameras_share_in_batches_lie_on_a_gpu_all_the_same(load: Load) -> None:
-    engine, correction = (BatchingEngine(load(name), 2) for name in ("clear", "correction"))
-    segmenter = KeyframeSegmenter(engine, correction, FIVE, road_of(engine, correction))
-    assert kinds(segmenter, frames(6)) == "K----K"
+def test_engines_that_are_to_run_in_batches_do_not_take_the_road(load: Load) -> None:
+    assert open_road(BatchingEngine(load("clear"), 2), None) is None
 
 
 def test_without_a_compiler_for_our_kernels_frames_are_labelled_on_the_cpu_and_that_is_said(
@@ -222,8 +222,10 @@ def test_without_a_compiler_for_our_kernels_frames_are_labelled_on_the_cpu_and_t
         raise DeviceError("flow_warp.cu: expected nvcc or cuda-bindings to compile it")
 
     monkeypatch.setattr(gpu_kernels, "built", nothing)
-    with pytest.warns(RuntimeWarning, match=r"engine \w+: .*on the CPU.*expected nvcc"):
-        pipeline = open_pipeline(config)
+    engines = Engines.load(config)
+    (line,) = engines.stand_ins
+    assert re.match("frames come down from the GPU.*on the CPU.*expected nvcc", line)
+    pipeline = engines.pipeline(config)
     found = [pipeline.process(frame) for frame in frames(4)]
     assert stand_in.devices[0].captures == 0
     other = open_pipeline(replace(config, backend="onnxruntime"))

@@ -19,10 +19,10 @@ import pytest
 pytest.importorskip("rclpy")
 
 from adverse_perception.config import PipelineConfig
+from adverse_perception.engines import open_pipeline
 from adverse_perception.files import FileError
 from adverse_perception.frames import Frame, Weather
 from adverse_perception.labels import CLASS_NAMES
-from adverse_perception.pipeline import open_pipeline
 from demo.findings import follow
 from demo.footage import DemoError
 from demo.pictures import choose, open_video

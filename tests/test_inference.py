@@ -159,7 +159,7 @@ def test_a_description_survives_the_way_through_json(
 ) -> None:
     metadata = EngineMetadata(
         name, "joint", ("rain", "fog"), CLASS_NAMES, size, size, 4, (words,), {"rain": 0.25},
-        "ab" * 32, words, notes,
+        "ab" * 32, words, notes, "int8", {"rain": 0.26}, "cd" * 32,
     )  # fmt: skip
     assert EngineMetadata.from_json(metadata.to_json()) == metadata
 

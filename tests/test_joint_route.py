@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from adverse_perception.config import PipelineConfig
+from adverse_perception.engines import open_pipeline
 from adverse_perception.frames import Frame, UInt8Array, Weather
 from adverse_perception.inference import read_metadata
-from adverse_perception.pipeline import open_pipeline
 from adverse_perception.segmenters import to_working_size
 from adverse_perception.sources import read_picture
 from tests.conftest import WEATHER_BRIGHTNESS, grey, write_joint_engine

@@ -13,10 +13,11 @@ from adverse_perception import propagation
 from adverse_perception.camera import Camera
 from adverse_perception.config import NodeConfig
 from adverse_perception.diagnostics import Surroundings, Trouble
+from adverse_perception.engines import Engines
 from adverse_perception.frames import Float32Array, Frame, UInt8Array
 from adverse_perception.inference import EngineError
 from adverse_perception.keyframes import KeyframeSegmenter, try_out
-from adverse_perception.pipeline import Engines, PipelineError
+from adverse_perception.pipeline import PipelineError
 from adverse_perception.roads import FLOW
 from adverse_perception.segmenters import EngineSegmenter
 from tests.moving import (

@@ -12,11 +12,11 @@ import pytest
 
 from adverse_perception import kernels, segmenters
 from adverse_perception.config import PipelineConfig
+from adverse_perception.engines import Engines
 from adverse_perception.frames import Frame, UInt8Array, Weather
 from adverse_perception.inference import Engine, load_engine
 from adverse_perception.keyframes import KeyframeSegmenter
 from adverse_perception.labels import CLASS_NAMES
-from adverse_perception.pipeline import Engines
 from adverse_perception.propagation import Propagation, halved
 from adverse_perception.segmenters import EngineSegmenter
 from adverse_perception.weather import certain

@@ -19,10 +19,10 @@ from std_msgs.msg import String
 from adverse_perception import topics
 from adverse_perception.config import NodeConfig, PipelineConfig, knobs
 from adverse_perception.drawing import colour, overlay
+from adverse_perception.engines import open_pipeline
 from adverse_perception.frames import Frame, Weather
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.messages import to_rgb
-from adverse_perception.pipeline import open_pipeline
 from tests.conftest import WEATHER_BRIGHTNESS
 from tests.ros_bench import (
     LATCHED,

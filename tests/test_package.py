@@ -97,6 +97,8 @@ def test_ament_finds_the_package_by_its_marker(wheel: zipfile.ZipFile) -> None:
         ("config", {"car.yaml", "fastdds.xml"}),
         ("rviz", {"car.rviz"}),
         ("engines", {"weather.onnx", "clear.onnx", "all_weather.onnx"}),
+        ("engines/fp16", {"weather.onnx", "clear.onnx"}),
+        ("engines/int8", {"weather.onnx", "clear.onnx"}),
     ],
 )
 def test_share_holds_what_a_drive_needs(

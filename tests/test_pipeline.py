@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from adverse_perception.config import PipelineConfig
+from adverse_perception.engines import Engines, open_pipeline
 from adverse_perception.frames import Condition, Float32Array, Frame, UInt8Array, Weather
 from adverse_perception.inference import Engine, EngineError, EngineMetadata, load_engine
 from adverse_perception.kernels import definition
-from adverse_perception.pipeline import Engines, Pipeline, PipelineError, open_pipeline
+from adverse_perception.pipeline import Pipeline, PipelineError
 from adverse_perception.segmenters import EngineSegmenter, to_working_size, working_size
 from adverse_perception.weather import WeatherClassifier, certain
 from tests.conftest import WEATHER_BRIGHTNESS, grey, write_segmentation_engine

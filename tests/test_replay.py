@@ -17,9 +17,9 @@ from adverse_perception.bag_writer import write_bag
 from adverse_perception.bags import Bag, BagError
 from adverse_perception.config import PipelineConfig
 from adverse_perception.drawing import caption, overlay, write_text
+from adverse_perception.engines import Engines
 from adverse_perception.frames import Segmentation, UInt8Array, Weather
 from adverse_perception.inference import read_metadata, write_metadata
-from adverse_perception.pipeline import Engines
 from adverse_perception.recordings import SourceError, SourceFrame
 from adverse_perception.replay import LabellingRun, replay
 from tests.drives import START_NS, everything_in, source_frame, storage_file, write_drive

@@ -8,21 +8,30 @@ import numpy as np
 import pytest
 
 from adverse_perception.config import PipelineConfig
+from adverse_perception.engines import Engines
 from adverse_perception.frames import Weather
 from adverse_perception.inference import (
     ROLE_MAPS,
     ROLE_OUTPUTS,
+    TOLERATED_LOSS,
+    BatchEngine,
     Engine,
     EngineError,
     engine_files,
     load_engine,
 )
 from adverse_perception.labels import CLASS_NAMES
-from adverse_perception.pipeline import Engines
-from adverse_perception.propagation import EVIDENCE
+from adverse_perception.propagation import EVIDENCE, map_shapes
+from adverse_perception.shelf import with_variants
 
 NAMES = ("all_weather", "clear", "correction", "joint", "night", "weather")
-MEBIBYTE = 2**20
+VARIANTS = (
+    "fp16/clear", "fp16/correction", "fp16/joint", "fp16/night", "fp16/weather",
+    "int8/clear", "int8/joint", "int8/night", "int8/weather",
+)  # fmt: skip
+MEGABYTE = 10**6
+ROUNDED = {"restored": 1.0, "distortion": 1e-6}
+"""What a sum in another order may change of an output; nothing of the others."""
 
 
 def shipped() -> list[Path]:
@@ -33,16 +42,24 @@ def shipped() -> list[Path]:
         return []
 
 
-def opened(name: str) -> Engine:
+def variants() -> dict[str, Path]:
+    """Every variant of a shipped engine by its folder and name."""
+    files = [file for path in shipped() for file in with_variants(path)[1:]]
+    return {f"{file.parent.name}/{file.stem}": file for file in files}
+
+
+def opened(name: str) -> BatchEngine:
     """One shipped engine; the test is skipped where it is not there yet."""
-    for path in shipped():
-        if path.stem == name:
-            return load_engine(path)
+    for one, path in ({path.stem: path for path in shipped()} | variants()).items():
+        if one == name:
+            engine = load_engine(path)
+            assert isinstance(engine, BatchEngine)
+            return engine
     pytest.skip(f"engines/{name}.onnx is not there: train and export it (docs/training.md)")
 
 
-@pytest.fixture(params=sorted({*NAMES, *(path.stem for path in shipped())}))
-def engine(request: pytest.FixtureRequest) -> Engine:
+@pytest.fixture(params=sorted({*NAMES, *(path.stem for path in shipped()), *VARIANTS}))
+def engine(request: pytest.FixtureRequest) -> BatchEngine:
     return opened(request.param)
 
 
@@ -50,7 +67,32 @@ def test_together_they_are_complete_and_small() -> None:
     if not shipped():
         pytest.skip("engines/ is empty: train and export them (docs/training.md)")
     assert set(NAMES) <= {path.stem for path in shipped()}
-    assert sum(path.stat().st_size for path in shipped()) < 60 * MEBIBYTE
+    assert set(VARIANTS) == set(variants())
+    files = [*shipped(), *variants().values()]
+    assert sum(path.stat().st_size for path in files) < 60 * MEGABYTE
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variant_is_made_from_what_ships_and_costs_less_than_half_a_point(name: str) -> None:
+    told, itself = opened(name).metadata, opened(name.split("/")[1]).metadata
+    assert told.made_from == itself.weights_sha256
+    assert told.scores.keys() == told.reference_scores.keys() == itself.scores.keys()
+    for weather, score in itself.scores.items():  # measured anew, which comes out the same
+        assert told.reference_scores[weather] == pytest.approx(score, abs=0.001)
+    assert told.loss <= TOLERATED_LOSS
+
+
+def test_picture_in_a_batch_gets_what_it_gets_alone(engine: BatchEngine) -> None:
+    rng = np.random.default_rng(1)
+    pictures = rng.integers(0, 256, (3, 144, 192, 3), np.uint8)
+    shapes = map_shapes(engine.metadata, *pictures.shape[1:3])
+    maps = {name: rng.random((3, *shape), np.float32) for name, shape in shapes.items()}
+    together = engine.run_batch(pictures, maps=maps)
+    for number, picture in enumerate(pictures):
+        alone = engine.run(picture, maps={name: one[number] for name, one in maps.items()})
+        for name, array in alone.items():
+            difference = np.abs(together[name][number].astype(np.float64) - array)
+            assert difference.max() <= ROUNDED.get(name, 0.0), name
 
 
 def test_engine_is_whole_and_runs_at_any_size(engine: Engine) -> None:

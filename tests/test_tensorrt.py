@@ -40,6 +40,7 @@ from adverse_perception.kernels import device
 from adverse_perception.labels import CLASS_NAMES
 from adverse_perception.propagation import EVIDENCE
 from adverse_perception.segmenters import working_size
+from adverse_perception.shelf import with_variants
 from tests.conftest import write_correction_engine, write_segmentation_engine, write_weather_engine
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,16 +140,16 @@ def test_auto_does_without_tensorrt_where_there_is_no_driver(
 
 
 def jobs() -> list[Any]:
-    files = [read_engine(path) for path in engine_files()]
+    files = [read_engine(file) for path in engine_files() for file in with_variants(path)]
     return [
-        pytest.param(file, outputs, id=f"{file.path.stem}-{'+'.join(outputs)}")
+        pytest.param(file, outputs, id=f"{file.metadata.title}-{'+'.join(outputs)}")
         for file in files
         for outputs in output_sets(file.metadata.role)
     ]
 
 
 @pytest.mark.parametrize(("file", "outputs"), jobs())
-def test_every_shipped_engine_is_parsed_checked_and_built(
+def test_every_shipped_engine_and_variant_is_parsed_checked_and_built_for_a_batch(
     library: Library, file: EngineFile, outputs: tuple[str, ...]
 ) -> None:
     builder = library.module.Builder(library.logger)
@@ -158,14 +159,14 @@ def test_every_shipped_engine_is_parsed_checked_and_built(
     told = {one.name: (one.dtype.name, tuple(one.shape)) for one in (*inputs, *made)}
     planes = {"warped": len(CLASS_NAMES), "evidence": len(EVIDENCE), "distortion": 1}
     expected = {
-        name: ("FLOAT", (1, planes.get(name, len(CLASS_NAMES)), -1, -1))
+        name: ("FLOAT", (-1, planes.get(name, len(CLASS_NAMES)), -1, -1))
         for name in (*ROLE_MAPS.get(file.metadata.role, ()), *outputs)
     }
-    expected["image"] = ("UINT8", (1, -1, -1, 3))
+    expected["image"] = ("UINT8", (-1, -1, -1, 3))
     expected |= {name: expected["image"] for name in outputs if name == "restored"}
-    expected |= {name: ("FLOAT", (1, 4)) for name in outputs if name == "scores"}
+    expected |= {name: ("FLOAT", (-1, 4)) for name in outputs if name == "scores"}
     assert told == expected
-    plan = tensorrt_building.build(library, file, outputs, picture_sizes(file.metadata))
+    plan = tensorrt_building.build(library, file, outputs, picture_sizes(file.metadata, batch=3))
     assert plan[:4] == b"vtrt"
     assert len(plan) > 100_000
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from adverse_perception.config import PipelineConfig
+from adverse_perception.engines import Engines
 from adverse_perception.frames import Frame, Weather
 from adverse_perception.inference import (
     EngineError,
@@ -24,7 +25,6 @@ from adverse_perception.inference.tensorrt_module import usable
 from adverse_perception.kernels import sharing
 from adverse_perception.kernels.errors import DeviceError
 from adverse_perception.labels import CLASS_NAMES
-from adverse_perception.pipeline import Engines
 from adverse_perception.propagation import EVIDENCE
 from tests.conftest import write_correction_engine, write_joint_engine
 

@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from adverse_perception.frames import Weather  # noqa: E402
-from adverse_perception.inference import load_engine  # noqa: E402
+from adverse_perception.inference import load_engine, variant_path  # noqa: E402
 from adverse_perception.labels import CLASS_NAMES  # noqa: E402
 from tests.conftest import (  # noqa: E402
     WEATHER_BRIGHTNESS,
@@ -79,6 +79,23 @@ def test_exported_engine_drives_and_describes_itself(trained: Trained) -> None:
     assert set(metadata.scores) == {"clear", "rain", "fog", "night"}
     assert metadata.exported_with["step"] == "30"
     assert metadata.notes == ""
+    for precision in ("fp16", "int8"):
+        variant = load_engine(variant_path(trained.engine, precision)).metadata
+        assert (variant.precision, variant.made_from) == (precision, metadata.weights_sha256)
+        assert variant.reference_scores == metadata.scores
+
+
+def test_only_what_is_wished_for_is_exported(
+    trained: Trained, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "toy.onnx"
+    command = [str(trained.checkpoint), "--out", str(out), "--data", str(data / "camvid")]
+    assert export.main([*command, "--precisions", "fp32", "fp16"]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        str(out),
+        str(variant_path(out, "fp16")),
+    ]
+    assert not variant_path(out, "int8").exists()
 
 
 def figures_of(engine: Path, data: Path, out: Path, *options: str) -> dict[str, object]:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adverse_perception.config import PipelineConfig
+from adverse_perception.engines import Engines
 from adverse_perception.frames import Condition, Frame, Weather
-from adverse_perception.pipeline import Engines, Pipeline
+from adverse_perception.pipeline import Pipeline
 from adverse_perception.vote import SHARED, Vote
 from adverse_perception.weather import certain
 from tests.conftest import WEATHER_BRIGHTNESS, grey

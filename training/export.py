@@ -3,7 +3,8 @@
   python -m training.export runs/clear/last.pt --out engines/clear.onnx
 
 The module that was trained is what is exported, picture in, logits out. The engine is refused if
-ONNX Runtime and PyTorch disagree on it. Its scores are measured here, on CamVid's test split.
+ONNX Runtime and PyTorch disagree on it. Its scores are measured here, on CamVid's test split, and
+with them those of its variants in less precision (training.precision).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,42 +22,31 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from adverse_perception import __version__
 from adverse_perception.files import FileError
 from adverse_perception.inference import (
-    ROLE_MAPS,
-    ROLE_OUTPUTS,
+    FULL,
+    PRECISIONS,
+    BatchEngine,
     EngineError,
     EngineMetadata,
     load_engine,
     write_metadata,
 )
-from adverse_perception.propagation import map_shapes
-from training.checkpoints import GUIDE, Checkpoint, open_checkpoint, open_guide, save_weights
-from training.datasets import TERMS, Pack, data_folder, open_pack
-from training.evaluate import evaluate
+from training.checkpoints import Checkpoint, open_checkpoint, save_weights
+from training.datasets import TERMS, data_folder
 from training.losses import class_weights
-from training.network_engine import NetworkEngine, describe_engine, engine_module
+from training.measure import measure, scoring_pack
+from training.network_engine import NetworkEngine, describe_engine
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.joint import JointNet
+from training.onnx_graph import OPSET, example_maps, write_onnx
+from training.precision import ROLE_PRECISIONS, check, line, write_variants
 from training.recipes import Recipe
-from training.video_scores import carried_score
 
-OPSET = 17
 TOLERANCE = 1e-3
 """Largest difference between the two runtimes, relative to the largest logit."""
-_SUBNORMAL = 1e-30
-_FREE = {
-    "image": {1: "height", 2: "width"},
-    "restored": {1: "height", 2: "width"},
-    **{
-        name: {2: "rows", 3: "columns"}
-        for name in ("logits", "warped", "evidence", "correction", "distortion")
-    },
-}
-"""Axes without a size of their own."""
 OTHER_TERMS = "not known to this package: as its owner says"
 CARRIED = (
     "scored on CamVid's val, five frames after key frames of the shipped clear engine, which has"
@@ -90,44 +80,30 @@ def export(checkpoint: Checkpoint, out: Path, scores: Mapping[str, float]) -> En
     return metadata
 
 
-def write_onnx(recipe: Recipe, network: nn.Module, path: Path) -> None:
-    """The network as an ONNX graph whose height and width are free."""
-    network = engine_module(flushed(network)).eval()
-    height, width = recipe.size
-    role = describe_engine(recipe).role
-    inputs, outputs = ("image", *ROLE_MAPS.get(role, ())), ROLE_OUTPUTS[role]
-    free = {name: _FREE[name] for name in (*inputs, *outputs) if name in _FREE}
-    maps = example_maps(recipe, (height, width), np.random.default_rng(0))
-    torch.onnx.export(
-        network,
-        (
-            torch.zeros(1, height, width, 3, dtype=torch.uint8),
-            *(torch.from_numpy(one)[None] for one in maps.values()),
-        ),
-        str(path),
-        input_names=list(inputs),
-        output_names=list(outputs),
-        dynamic_axes=free,
-        opset_version=OPSET,
-        dynamo=False,
-    )
+def export_scored(
+    checkpoint: Checkpoint, out: Path, data: Path, precisions: Sequence[str] | None = None
+) -> list[EngineMetadata]:
+    """Write the engine, and its variants in the folders beside it, with their scores.
 
+    Args:
+        checkpoint: the trained network with its recipe.
+        out: the engine file.
+        data: labelled folder to score on.
+        precisions: of the variants; None = all that there are for its role.
 
-def example_maps(
-    recipe: Recipe, size: tuple[int, int], rng: np.random.Generator
-) -> dict[str, NDArray[Any]]:
-    """What an engine of that role reads beside a picture of (height, width), drawn."""
-    shapes = map_shapes(describe_engine(recipe), *size)
-    return {name: rng.uniform(0, 1, shape).astype(np.float32) for name, shape in shapes.items()}
-
-
-def flushed(network: nn.Module) -> nn.Module:
-    """Tiny weights become zero: subnormal products cost a CPU forty times as much."""
-    with torch.no_grad():
-        for value in network.state_dict().values():
-            if value.is_floating_point():
-                value[value.abs() < _SUBNORMAL] = 0
-    return network
+    Raises:
+        ExportError: ONNX Runtime disagrees with PyTorch.
+        PrecisionError: the role has no such variant.
+        DatasetError: the data is not there.
+    """
+    metadata = describe_engine(checkpoint.recipe)
+    wanted = ROLE_PRECISIONS[metadata.role] if precisions is None else precisions
+    variants = [precision for precision in wanted if precision != FULL]
+    check(metadata, variants)
+    pack = scoring_pack(metadata.role, data)
+    metadata = export(checkpoint, out, {})
+    metadata = write_metadata(out, replace(metadata, scores=measure(load_engine(out), pack)))
+    return [metadata, *write_variants(out, variants, metadata.scores, data)]
 
 
 def describe(checkpoint: Checkpoint, scores: Mapping[str, float]) -> EngineMetadata:
@@ -160,19 +136,24 @@ def _note(recipe: Recipe) -> str:
 def compare(checkpoint: Checkpoint, path: Path) -> None:
     """Both runtimes on the same pictures, at the engine's size and at another.
 
+    The engine sees each as the second of two: what it says must not depend on the first.
+
     Raises:
         ExportError: they differ by more than `TOLERANCE`.
     """
     torch_engine = NetworkEngine(checkpoint.recipe, checkpoint.network)
     engine = load_engine(path)
+    assert isinstance(engine, BatchEngine)
     rng = np.random.default_rng(0)
     height, width = checkpoint.recipe.size
     for shape in ((height, width, 3), (height // 16 * 8, width // 16 * 24, 3)):
         image = rng.integers(0, 256, shape, np.uint8)
         maps = example_maps(checkpoint.recipe, shape[:2], rng)
-        expected, found = torch_engine.run(image, maps=maps), engine.run(image, maps=maps)
+        pairs = {name: np.stack([one[:, ::-1], one]) for name, one in maps.items()}
+        expected = torch_engine.run(image, maps=maps)
+        found = engine.run_batch(np.stack([image[::-1], image]), maps=pairs)
         for output, array in expected.items():
-            difference = _difference(array, found[output])
+            difference = _difference(array, found[output][1])
             if difference > TOLERANCE:
                 raise ExportError(
                     f"{path.name}: expected {output} of ONNX Runtime {onnxruntime.__version__} "
@@ -187,22 +168,6 @@ def _difference(expected: NDArray[Any], found: NDArray[Any]) -> float:
     if expected.dtype == np.uint8:
         difference = np.maximum(difference - 1, 0)
     return float(difference.max() / max(1e-6, np.abs(expected).max()))
-
-
-def measure(checkpoint: Checkpoint, pack: Pack) -> dict[str, float]:
-    """MIoU of a segmentation network in every weather, or accuracy of the classifier."""
-    engine = NetworkEngine(checkpoint.recipe, checkpoint.network)
-    if checkpoint.recipe.role == "correction":
-        guide = open_guide(GUIDE)
-        score = carried_score(checkpoint.recipe, checkpoint.network, pack, guide)
-        return {"clear_5_frames_on": round(score, 4)}
-    if checkpoint.recipe.role == "weather":
-        return {"accuracy": round(float(evaluate(engine, pack)["accuracy"]), 4)}
-    weathers = {"clear": None, "rain": "rain", "fog": "fog", "night": "night"}
-    return {
-        name: round(float(evaluate(engine, pack, weather)["miou"]), 4)
-        for name, weather in weathers.items()
-    }
 
 
 def adjusted(checkpoint: Checkpoint, share: float) -> Checkpoint:
@@ -257,7 +222,17 @@ def arguments_of(given: list[str] | None = None) -> argparse.Namespace:
         metavar="SHARE",
         help="of the rare classes' weight in training to take back; choose it on val",
     )
-    parser.add_argument("--no-scores", action="store_true", help="leave them out")
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=PRECISIONS,
+        help="fp32 and which variants beside it (default: all that its role has)",
+    )
+    parser.add_argument(
+        "--no-scores",
+        action="store_true",
+        help="leave them out, and the variants, which nobody runs unscored",
+    )
     return parser.parse_args(given)
 
 
@@ -270,18 +245,18 @@ def main(given: list[str] | None = None) -> int:
             checkpoint = sized(checkpoint, tuple(arguments.size))
         if arguments.adjust:
             checkpoint = adjusted(checkpoint, arguments.adjust)
-        scores: dict[str, float] = {}
-        if not arguments.no_scores:
-            split = "val" if checkpoint.recipe.role == "correction" else "test"
-            pack = open_pack(arguments.data or data_folder() / "camvid", split)
-            scores = measure(checkpoint, pack)
-        metadata = export(checkpoint, arguments.out, scores)
+        if arguments.no_scores:
+            written = [export(checkpoint, arguments.out, {})]
+        else:
+            data = arguments.data or data_folder() / "camvid"
+            written = export_scored(checkpoint, arguments.out, data, arguments.precisions)
         if arguments.weights:
             save_weights(arguments.weights, checkpoint)
     except (ValueError, EngineError, FileError) as error:
         print(f"training.export: {error}", file=sys.stderr)
         return 2
-    print(f"{arguments.out}: {metadata.name}, {metadata.scores or 'not scored'}")
+    for metadata in written:
+        print(line(arguments.out, metadata))
     return 0
 
 

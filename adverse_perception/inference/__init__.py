@@ -14,15 +14,21 @@ from adverse_perception.inference.engine import (
 from adverse_perception.inference.errors import EngineError
 from adverse_perception.inference.loading import (
     ON_GPU,
+    TOLERATED_LOSS,
     Loaded,
+    Variant,
     Wish,
     engine_files,
     engines_folder,
     load_engine,
     open_engine,
+    read_variant,
+    variant_path,
 )
 from adverse_perception.inference.metadata import (
+    FULL,
     METADATA_KEY,
+    PRECISIONS,
     ROLE_CLASSES,
     EngineMetadata,
     checksum,
@@ -33,12 +39,15 @@ from adverse_perception.inference.metadata import (
 from adverse_perception.inference.plans import PlanSettings, silent
 
 __all__ = [
+    "FULL",
     "METADATA_KEY",
     "NO_MAPS",
     "ON_GPU",
+    "PRECISIONS",
     "ROLE_CLASSES",
     "ROLE_MAPS",
     "ROLE_OUTPUTS",
+    "TOLERATED_LOSS",
     "BatchEngine",
     "BatchingEngine",
     "Engine",
@@ -46,6 +55,7 @@ __all__ = [
     "EngineMetadata",
     "Loaded",
     "PlanSettings",
+    "Variant",
     "Wish",
     "checksum",
     "engine_files",
@@ -55,7 +65,9 @@ __all__ = [
     "output_sets",
     "read_engine",
     "read_metadata",
+    "read_variant",
     "silent",
+    "variant_path",
     "worthwhile_batch",
     "write_metadata",
 ]

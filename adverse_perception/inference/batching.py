@@ -114,6 +114,8 @@ def worthwhile_batch(
         clock: gives the time in seconds.
     """
     most, wanted = min(most, engine.batch), output_sets(engine.metadata.role)[-1]
+    if most == 1:
+        return 1
     sizes = [size for size in range(1, most + 1) if size == most or size.bit_count() == 1]
     best_s = dict.fromkeys(sizes, float("inf"))
     batches = {size: _repeated(image, maps, size) for size in sizes}

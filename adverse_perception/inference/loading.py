@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from adverse_perception.inference.engine import Engine
 from adverse_perception.inference.errors import EngineError
-from adverse_perception.inference.metadata import EngineFile, read_engine
+from adverse_perception.inference.metadata import FULL, PRECISIONS, EngineFile, read_engine
 from adverse_perception.inference.plans import USUAL_SETTINGS, PlanSettings
 from adverse_perception.inference.tensorrt_module import usable
 from adverse_perception.share import shares
@@ -18,6 +19,11 @@ STAND_IN = "onnxruntime"
 """The backend that runs everywhere."""
 ON_GPU = ("tensorrt", "tensorrt_rtx")
 """Backends that run on a GPU."""
+AUTO = "auto"
+FASTER = "fp16"
+"""The precision that a GPU takes by itself, where it costs at most `TOLERATED_LOSS`."""
+TOLERATED_LOSS = 0.005
+"""Half a point of the score: a variant that loses more runs only where somebody asks for it."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +37,27 @@ class Wish:
         threads: threads one inference may use on the CPU.
         fallback: an engine that the backend refuses runs on ONNX Runtime instead.
         plans: how TensorRT's plans are built and kept.
+        precision: which variant of the file, see `read_variant`; "fp32" = the file itself.
     """
 
     backend: str = STAND_IN
     threads: int = 1
     fallback: bool = False
     plans: PlanSettings = USUAL_SETTINGS
+    precision: str = FULL
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The file of an engine in the precision that is to run.
+
+    Attributes:
+        file: the file.
+        remark: what its user should know: that it is not as wished for, or what that costs.
+    """
+
+    file: EngineFile
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,12 +67,16 @@ class Loaded:
     Attributes:
         engine: the engine.
         backend: what runs it.
+        path: the file it is from.
         refusal: why not another backend, which was wished for; empty when it is that one.
+        remark: see `Variant`.
     """
 
     engine: Engine
     backend: str
+    path: Path
     refusal: str = ""
+    remark: str = ""
 
 
 def load_engine(
@@ -61,6 +86,7 @@ def load_engine(
     threads: int = 1,
     role: str | None = None,
     plans: PlanSettings = USUAL_SETTINGS,
+    precision: str = FULL,
 ) -> Engine:
     """Load one engine file and check that it fits this package.
 
@@ -70,15 +96,18 @@ def load_engine(
         threads: threads one inference may use on the CPU.
         role: the role the engine must have; None = any.
         plans: how TensorRT's plans are built and kept.
+        precision: see `Wish`.
 
     Raises:
         EngineError: the file, its role, its classes or the backend does not fit.
     """
-    return open_engine(path, Wish(backend, threads, plans=plans), role).engine
+    return open_engine(path, Wish(backend, threads, False, plans, precision), role).engine
 
 
 def open_engine(path: Path | str, wish: Wish, role: str | None = None) -> Loaded:
     """Load one engine file as wished for, or on ONNX Runtime where that is allowed.
+
+    What runs there because nothing else can is the file itself, not a variant for a GPU.
 
     Args:
         path: the ONNX file.
@@ -90,18 +119,88 @@ def open_engine(path: Path | str, wish: Wish, role: str | None = None) -> Loaded
     """
     path = Path(path)
     backend = _chosen(wish.backend)
-    file = read_engine(path)
-    if role is not None and file.metadata.role != role:
+    variant = read_variant(path, wish.precision, backend)
+    found = variant.file.metadata.role
+    if role is not None and found != role:
         raise EngineError(
-            f"{path}: expected an engine of role {role!r}, found {file.metadata.role!r};"
-            " name another file"
+            f"{path}: expected an engine of role {role!r}, found {found!r}; name another file"
         )
     try:
-        return Loaded(_BACKENDS[backend](file, backend, wish), backend)
+        engine = _BACKENDS[backend](variant.file, backend, wish)
+        return Loaded(engine, backend, variant.file.path, remark=variant.remark)
     except EngineError as error:
         if not wish.fallback or backend == STAND_IN:
             raise
-        return Loaded(_onnxruntime(file, STAND_IN, wish), STAND_IN, f"{backend} cannot: {error}")
+        engine = _onnxruntime(read_engine(path), STAND_IN, wish)
+        return Loaded(engine, STAND_IN, path, f"{backend} cannot: {error}")
+
+
+def variant_path(path: Path, precision: str) -> Path:
+    """Where an engine file's variant of that precision lies."""
+    return path.parent / precision / path.name
+
+
+def read_variant(path: Path, precision: str, backend: str = STAND_IN) -> Variant:
+    """Read an engine file in the precision that is wished for, or in its own.
+
+    Args:
+        path: the engine file.
+        precision: "fp32" for the file itself, "fp16", "int8"; or "auto": on a GPU the fp16 variant
+            where one is there that loses at most `TOLERATED_LOSS`, else the file itself.
+        backend: what is to run it; see `Wish`, but for "auto".
+
+    Raises:
+        EngineError: no such precision, or a file is missing, damaged or not ours.
+    """
+    if precision not in (AUTO, *PRECISIONS):
+        raise EngineError(
+            f"precision: expected one of {', '.join((AUTO, *PRECISIONS))}, found {precision}"
+        )
+    itself, automatic = read_engine(path), precision == AUTO
+    wished = (FASTER if backend in ON_GPU else FULL) if automatic else precision
+    if wished in (FULL, itself.metadata.precision):
+        return Variant(itself)
+    if automatic and not variant_path(path, wished).exists():
+        return Variant(itself)
+    variant = _made_from(itself, wished)
+    costly = variant.file.metadata.loss > TOLERATED_LOSS
+    return Variant(itself) if automatic and costly else variant
+
+
+def _made_from(itself: EngineFile, wished: str) -> Variant:
+    """An engine file's variant with what it costs, or the file itself with why it has none."""
+    place = variant_path(itself.path, wished)
+    file = read_engine(place) if place.exists() else None
+    problem = _unfit(file, itself, wished)
+    if file is None or problem:
+        told = itself.metadata
+        return Variant(
+            itself,
+            f"{told.name} runs in {told.precision}: expected {place} in {wished}, made from"
+            f" {itself.path}, found {problem}; make it with python -m training.precision",
+        )
+    return Variant(file, _cost(file))
+
+
+def _unfit(variant: EngineFile | None, itself: EngineFile, wished: str) -> str:
+    """Why a file is no variant of another one in the wished precision; empty where it is."""
+    if variant is None:
+        return "none"
+    if variant.metadata.precision != wished:
+        return f"one in {variant.metadata.precision}"
+    made_from, right = variant.metadata.made_from, itself.metadata.weights_sha256
+    return "" if made_from == right else "one made from other weights"
+
+
+def _cost(variant: EngineFile) -> str:
+    """In words; empty where it is tolerated."""
+    told = variant.metadata
+    if told.loss <= TOLERATED_LOSS:
+        return ""
+    if math.isinf(told.loss):
+        return f"{told.name} runs in {told.precision}, which nobody has scored against {FULL}"
+    points = f"{100 * told.loss:.1f} points"
+    return f"{told.name} runs in {told.precision}, which scores up to {points} less than {FULL}"
 
 
 def engines_folder() -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -28,6 +29,9 @@ ROLE_CLASSES: dict[str, tuple[str, ...]] = {
     "correction": CLASS_NAMES,
 }
 """Role of an engine -> the names of its output channels, in order."""
+FULL = "fp32"
+"""The precision that networks are trained in; every other is a variant of a file in this one."""
+PRECISIONS = (FULL, "fp16", "int8")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class EngineMetadata:
         weights_sha256: checksum of the graph with its weights, see `checksum`.
         exported_with: versions of what wrote it.
         notes: anything a user should know.
+        precision: what it calculates in, of `PRECISIONS`; what it hands out is float32 always.
+        reference_scores: of a variant, what the engine it was made from scored on the very same
+            frames in the same run.
+        made_from: of a variant, `weights_sha256` of the engine it was made from.
         format: version of this description.
     """
 
@@ -62,7 +70,30 @@ class EngineMetadata:
     weights_sha256: str = ""
     exported_with: Mapping[str, str] = field(default_factory=dict)
     notes: str = ""
+    precision: str = FULL
+    reference_scores: Mapping[str, float] = field(default_factory=dict)
+    made_from: str = ""
     format: int = FORMAT
+
+    @property
+    def title(self) -> str:
+        """The name, and the precision where that is not the usual one."""
+        return self.name if self.precision == FULL else f"{self.name} ({self.precision})"
+
+    @property
+    def loss(self) -> float:
+        """How much less a variant scores than what it was made from, 0.005 for half a point.
+
+        The largest difference over the weathers it is for; infinite where nobody has measured it.
+        """
+        if self.precision == FULL:
+            return 0.0
+        both = self.scores.keys() & self.reference_scores.keys()
+        lost = [
+            round(self.reference_scores[name] - self.scores[name], 6)
+            for name in both & set(self.conditions) or both
+        ]
+        return max(lost, default=math.inf)
 
     def to_json(self) -> str:
         """The description as one line of JSON."""
@@ -126,6 +157,11 @@ def _check_values(metadata: EngineMetadata, origin: str) -> None:
         if not isinstance(value, _KINDS[kind]) or isinstance(value, bool):
             raise EngineError(f"{origin}: {item.name} expects {item.type}, found {value!r}")
     _check_role(metadata, origin)
+    if metadata.precision not in PRECISIONS:
+        raise EngineError(
+            f"{origin}: precision expects one of {list(PRECISIONS)}, found {metadata.precision!r};"
+            " export it again"
+        )
     strange = sorted(set(metadata.conditions) - set(WEATHER_NAMES))
     if strange or not metadata.conditions:
         raise EngineError(

@@ -1,0 +1,197 @@
+"""The engines of a car, loaded once: who serves which weather, and pipelines that share them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from adverse_perception import kernels
+from adverse_perception.config import AUTO, PipelineConfig
+from adverse_perception.cuda_road import open_road, road_problem
+from adverse_perception.frames import Weather
+from adverse_perception.inference import (
+    ON_GPU,
+    BatchEngine,
+    BatchingEngine,
+    Engine,
+    EngineError,
+    Loaded,
+    PlanSettings,
+    Wish,
+    engine_files,
+    open_engine,
+    silent,
+    worthwhile_batch,
+)
+from adverse_perception.keyframes import KeyframeSegmenter, try_out
+from adverse_perception.pipeline import Pipeline
+from adverse_perception.propagation import nothing_for
+from adverse_perception.roads import RoadSegmenter
+from adverse_perception.segmenters import SEGMENTERS, Segmenter
+from adverse_perception.vote import Vote
+from adverse_perception.weather import WeatherClassifier
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Loaded engines, to be shared by the pipelines of all cameras.
+
+    Attributes:
+        weather: the classifier's engine; None = always clear.
+        routes: the engine of every weather.
+        correction: what corrects the frames between key frames; None = every frame is a key frame.
+        stand_ins: where ONNX Runtime or another precision runs engines instead of what was wished
+            for, and why; or what the wish costs; or why frames do not stay on the GPU.
+        workers: pictures of different cameras that are to be labelled at the same time.
+        tell: is told, in lines for the user, what takes its time or does not go as it should.
+    """
+
+    weather: Engine | None
+    routes: Mapping[Weather, Engine]
+    correction: Engine | None = None
+    stand_ins: tuple[str, ...] = ()
+    workers: int = 1
+    tell: Callable[[str], None] = silent
+
+    @classmethod
+    def load(
+        cls, config: PipelineConfig, tell: Callable[[str], None] = silent, cameras: int = 1
+    ) -> Engines:
+        """Load the engines of a folder and give every weather the one made most for it.
+
+        Args:
+            config: where they are and what runs them.
+            tell: see `Engines.tell`.
+            cameras: how many will share them.
+
+        Raises:
+            EngineError: a file does not fit, or a weather has no engine.
+        """
+        files = engine_files(config.engines_folder)
+        opened = _opened(files, config, tell, cameras)
+        loaded = [one.engine for one in opened]
+        kernels.warm_up()
+        where = str(files[0].parent)
+        weather, correction = (_first(role, loaded) for role in ("weather", "correction"))
+        if weather is None and config.condition == AUTO:
+            raise EngineError(
+                f"{where}: expected an engine of role 'weather', found none;"
+                " export it, or set condition to one weather"
+            )
+        if correction is not None:
+            try_out(correction)
+        routes = {one: _most_special(one, loaded, where) for one in Weather}
+        workers = _workers(config, any(one.backend in ON_GPU for one in opened), cameras)
+        stand_ins = (*_stand_ins(opened), *road_problem(routes.values()))
+        engines = cls(weather, routes, correction, stand_ins, workers, tell)
+        return engines._batched(config.batch) if workers > 1 else engines
+
+    def pipeline(self, config: PipelineConfig, vote: Vote | None = None) -> Pipeline:
+        """A fresh pipeline, for one camera; cameras of one car share a vote."""
+        segmenters: dict[int, Segmenter] = {}
+        for engine in self.routes.values():  # weathers of one engine share one route
+            if id(engine) not in segmenters:
+                segmenters[id(engine)] = self._segmenter(engine, config)
+        routes = {weather: segmenters[id(engine)] for weather, engine in self.routes.items()}
+        return Pipeline(WeatherClassifier(self.weather, config), routes, vote)
+
+    def _batched(self, wanted: int) -> Engines:
+        """The same engines, which run together what several cameras put to them at once.
+
+        Args:
+            wanted: the most pictures in one run; 0 = as many as are measured to pay.
+        """
+        found: dict[int, Engine] = {}
+        for engine in (self.weather, self.correction, *self.routes.values()):
+            if engine is not None and id(engine) not in found:
+                found[id(engine)] = _shared(engine, self.workers, wanted, self.tell)
+        return replace(
+            self,
+            weather=self.weather and found[id(self.weather)],
+            correction=self.correction and found[id(self.correction)],
+            routes={weather: found[id(engine)] for weather, engine in self.routes.items()},
+        )
+
+    def _segmenter(self, engine: Engine, config: PipelineConfig) -> Segmenter:
+        classes = engine.metadata.classes
+        known = self.correction is not None and self.correction.metadata.classes == classes
+        correction = self.correction if known else None
+        road = open_road(engine, correction, self.tell)
+        if correction is not None:
+            return KeyframeSegmenter(engine, correction, config, road)
+        if road is not None:
+            return RoadSegmenter(engine.name, road)
+        return SEGMENTERS[engine.metadata.role](engine)
+
+
+def open_pipeline(config: PipelineConfig | None = None) -> Pipeline:
+    """Load the engines and make one pipeline; for several cameras, share `Engines`.
+
+    Raises:
+        EngineError: an engine does not fit.
+    """
+    config = config or PipelineConfig()
+    return Engines.load(config).pipeline(config)
+
+
+def _opened(
+    files: list[Path], config: PipelineConfig, tell: Callable[[str], None], cameras: int
+) -> list[Loaded]:
+    """The engines, as the configuration wishes for them or as near as it gets."""
+    folder = Path(config.plans_folder).expanduser() if config.plans_folder else None
+    batch = min(_workers(config, True, cameras), max(1, config.batch))
+    plans = PlanSettings(folder, batch, tell)
+    wish = Wish(config.backend, config.threads, config.backend_fallback, plans, config.precision)
+    return [open_engine(path, wish) for path in files]
+
+
+def _workers(config: PipelineConfig, on_gpu: bool, cameras: int) -> int:
+    """How many cameras are to be labelled at the same time.
+
+    The cores of a CPU are busy with one picture, and the others are the fresher for waiting.
+    """
+    return min(cameras, config.workers or (cameras if on_gpu else 1))
+
+
+def _stand_ins(opened: list[Loaded]) -> tuple[str, ...]:
+    """A line for each reason why engines do not run as wished for, or at what cost they do."""
+    refused: dict[str, list[str]] = {}
+    for one in opened:
+        if one.refusal:
+            refused.setdefault(one.refusal, []).append(one.engine.name)
+    lines = [
+        f"onnxruntime runs {', '.join(names)}; {refusal}" for refusal, names in refused.items()
+    ]
+    return (*lines, *(one.remark for one in opened if one.remark))
+
+
+def _shared(engine: Engine, workers: int, wanted: int, tell: Callable[[str], None]) -> Engine:
+    """An engine that many threads use: with batches where they are wanted or pay."""
+    assert isinstance(engine, BatchEngine)
+    most = wanted or worthwhile_batch(engine, workers, *nothing_for(engine.metadata))
+    if min(most, engine.batch) == 1:
+        tell(f"engine {engine.name}: every picture by itself")
+        return engine
+    batching = BatchingEngine(engine, most)
+    tell(f"engine {engine.name}: up to {batching.most} pictures in one run")
+    return batching
+
+
+def _first(role: str, engines: list[Engine]) -> Engine | None:
+    return next((engine for engine in engines if engine.metadata.role == role), None)
+
+
+def _most_special(weather: Weather, engines: list[Engine], where: str) -> Engine:
+    """The engine of fewest conditions among those that know the weather."""
+    able = [
+        engine
+        for engine in engines
+        if engine.metadata.role in SEGMENTERS and weather.value in engine.metadata.conditions
+    ]
+    if not able:
+        raise EngineError(
+            f"{where}: expected an engine for {weather.value}, found none; export one,"
+            f" or add {weather.value!r} to the conditions of another"
+        )
+    return min(able, key=lambda engine: len(engine.metadata.conditions))
