@@ -18,7 +18,7 @@ ifdef ROS_DISTRO
 unexport PYTHONPATH LD_LIBRARY_PATH AMENT_PREFIX_PATH
 endif
 
-.PHONY: help run test lint format engines train ros_ws clean
+.PHONY: help run test lint format engines bench train ros_ws clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z_]+:.*##' $(MAKEFILE_LIST) \
@@ -44,6 +44,10 @@ format: $(VENV)/.test  ## put layout and imports in order
 
 engines: $(VENV)/.run  ## list and check the engines
 	@$(VENV)/bin/adverse-perception engines list $(ARGS)
+
+bench: $(VENV)/.test  ## measure everything on this machine [ARGS="node --quick"]
+	@mkdir -p "$(HOME)" "$(ROS_LOG_DIR)"
+	@$(PY) -m benchmarks $(ARGS)
 
 train: $(VENV)/.test  ## train an engine [ARGS="--help"]
 	@$(PY) -m training.train $(ARGS)
