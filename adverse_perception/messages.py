@@ -181,6 +181,9 @@ def fill_image(message: Any, picture: UInt8Array, encoding: str, header: Any) ->
     message.encoding = encoding
     message.is_bigendian = 0
     message.step = picture.nbytes // picture.shape[0]
+    if len(message.data) == picture.nbytes:  # of the last picture: memory that is warm
+        np.copyto(np.frombuffer(message.data, np.uint8), picture.reshape(-1))
+        return
     # every other way (ndarray, memoryview, bytes under field checks) is checked byte by byte
     data = array.array("B")
     data.frombytes(memoryview(picture).cast("B"))  # type: ignore[arg-type,unused-ignore]

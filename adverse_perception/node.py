@@ -25,9 +25,9 @@ try:
     from std_msgs.msg import String
 
     try:
-        from rclpy.event_handler import SubscriptionEventCallbacks
+        from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
     except ImportError:  # Humble
-        from rclpy.qos_event import SubscriptionEventCallbacks
+        from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
 except ImportError as error:
     raise ImportError(
         f"the node needs ROS 2 ({error}): source a ROS installation,"
@@ -60,6 +60,9 @@ def _quality(reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> di
 NEWEST = (ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 RESULT = (ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 LATCHED = (ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+SILENT = PublisherEventCallbacks(use_default_callbacks=False)
+"""A listener whose quality of service does not fit is told so on its own side. To be told here as
+well, the executor would go through two more things to wait for, for every topic and picture."""
 
 
 class PerceptionNode(LifecycleNode):
@@ -191,7 +194,9 @@ class PerceptionNode(LifecycleNode):
         if described := label_info():
             kinds[topics.LABEL_INFO] = (type(described), LATCHED)
         publishers = {
-            name: self.create_lifecycle_publisher(kind, f"{camera}/{name}", **_quality(*quality))
+            name: self.create_lifecycle_publisher(
+                kind, f"{camera}/{name}", event_callbacks=SILENT, **_quality(*quality)
+            )
             for name, (kind, quality) in kinds.items()
         }
         return topics.Topics(publishers, Image, String)

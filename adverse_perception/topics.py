@@ -35,6 +35,7 @@ class Topics:
         self.publishers = publishers
         self._camera_info: Any = None
         self._image = image
+        self._messages: dict[str, Any] = {}  # filled again for every picture
         self._text = text
 
     def keep_camera_info(self, message: Any) -> None:
@@ -77,7 +78,9 @@ class Topics:
 
     def _publish_picture(self, name: str, header: Any, picture: UInt8Array | None) -> None:
         if picture is not None:
-            message = self._image()
+            if name not in self._messages:
+                self._messages[name] = self._image()
+            message = self._messages[name]
             fill_image(message, picture, "mono8" if picture.ndim == 2 else "rgb8", header)
             self.publishers[name].publish(message)
 

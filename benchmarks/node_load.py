@@ -8,20 +8,14 @@ publishing labels and confidence. Every frame is a key frame there, the dearest 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adverse_perception.config import PipelineConfig
-from adverse_perception.engines import Engines
-from adverse_perception.frames import Weather
 from adverse_perception.report import table
-from adverse_perception.segmenters import to_working_size
 from benchmarks import process_figures
 from benchmarks.asked import Asked, progress
 from benchmarks.node_rig import Load, Rig, parameters, running_node
-from benchmarks.street_pictures import street
 from benchmarks.trial_engines import hollow
 from benchmarks.wire import isolate
 
@@ -29,7 +23,6 @@ BUDGET_MS = 8.0
 """What is not inference may cost at 1280x720, in milliseconds of one core per frame."""
 SIZES = ((640, 360), (1280, 720), (1920, 1080))
 ENGINES, TWINS = "engines", "twins"
-_RUNS = 100
 
 
 @dataclass(frozen=True)
@@ -61,26 +54,11 @@ def measure(asked: Asked) -> dict[str, Any]:
                 for load in plan.loads:
                     next(steps)
                     found = rig.drive(load, duration_s)
-                    if plan.engines == TWINS:
-                        found |= _without_twin(found, folders[TWINS], load)
                     records.append({"engines": plan.engines, **found})
             finally:
                 rig.close()
     next(steps, None)
     return {"loads": records, "idle_share": round(idle, 4), "overhead": _overhead(records)}
-
-
-def _without_twin(found: Mapping[str, Any], folder: str, load: Load) -> dict[str, float]:
-    """What is left of a frame's processor time without the twin's, which is timed by itself."""
-    engine = Engines.load(PipelineConfig(engines_folder=folder, threads=1)).routes[Weather.CLEAR]
-    picture = to_working_size(street(load.size)[0], engine.metadata)
-    engine.run(picture, ("logits",))
-    started = time.process_time()
-    for _ in range(_RUNS):
-        engine.run(picture, ("logits",))
-    twin_ms = (time.process_time() - started) * 1e3 / _RUNS
-    rest_ms = found["cpu_ms_per_frame"]["all"] - twin_ms
-    return {"inference_ms_per_frame": round(twin_ms, 2), "rest_ms_per_frame": round(rest_ms, 2)}
 
 
 def _plans() -> list[Plan]:

@@ -97,7 +97,7 @@ def _one(
     said = pipeline.process(frame)
     processed = time.perf_counter()
     for drawn in (said.labels, said.confidence):
-        fill_image(SimpleNamespace(), drawn, "mono8", message.header)
+        fill_image(SimpleNamespace(data=b""), drawn, "mono8", message.header)
     ended = time.perf_counter()
     times = {"decode": (decoded - begun) * 1e3, **said.timing_ms}
     times["fill"] = (ended - processed) * 1e3
