@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,11 +16,13 @@ from adverse_perception.inference import (
     BatchingEngine,
     Engine,
     EngineError,
+    EngineMetadata,
     Loaded,
     PlanSettings,
     Wish,
     engine_files,
     open_engine,
+    read_metadata,
     silent,
     worthwhile_batch,
 )
@@ -68,24 +70,23 @@ class Engines:
         Raises:
             EngineError: a file does not fit, or a weather has no engine.
         """
-        files = engine_files(config.engines_folder)
-        opened = _opened(files, config, tell, cameras)
-        loaded = [one.engine for one in opened]
-        kernels.warm_up()
-        where = str(files[0].parent)
-        weather, correction = (_first(role, loaded) for role in ("weather", "correction"))
-        if weather is None and config.condition == AUTO:
+        chosen = _Chosen.among(engine_files(config.engines_folder))
+        if chosen.weather is None and config.condition == AUTO:
             raise EngineError(
-                f"{where}: expected an engine of role 'weather', found none;"
+                f"{chosen.folder}: expected an engine of role 'weather', found none;"
                 " export it, or set condition to one weather"
             )
-        if correction is not None:
-            try_out(correction)
-        routes = {one: _most_special(one, loaded, where) for one in Weather}
-        workers = _workers(config, any(one.backend in ON_GPU for one in opened), cameras)
-        stand_ins = (*_stand_ins(opened), *road_problem(routes.values()))
-        engines = cls(weather, routes, correction, stand_ins, workers, tell)
-        return engines._batched(config.batch) if workers > 1 else engines
+        opened = _opened(chosen.files, config, tell, cameras)
+        kernels.warm_up()
+        engines = cls(
+            chosen.weather and opened[chosen.weather].engine,
+            {weather: opened[path].engine for weather, path in chosen.routes.items()},
+            chosen.correction and opened[chosen.correction].engine,
+            _stand_ins(opened.values()),
+            _workers(config, any(one.backend in ON_GPU for one in opened.values()), cameras),
+            tell,
+        )
+        return engines._tried_out(config.batch)
 
     def pipeline(self, config: PipelineConfig, vote: Vote | None = None) -> Pipeline:
         """A fresh pipeline, for one camera; cameras of one car share a vote."""
@@ -95,6 +96,14 @@ class Engines:
                 segmenters[id(engine)] = self._segmenter(engine, config)
         routes = {weather: segmenters[id(engine)] for weather, engine in self.routes.items()}
         return Pipeline(WeatherClassifier(self.weather, config), routes, vote)
+
+    def _tried_out(self, batch: int) -> Engines:
+        """The same engines once they are known to go together; `batch` as the parameter."""
+        if self.correction is not None:
+            try_out(self.correction)
+        problem = road_problem(self.routes.values())
+        engines = replace(self, stand_ins=(*self.stand_ins, *problem))
+        return engines._batched(batch) if self.workers > 1 else engines
 
     def _batched(self, wanted: int) -> Engines:
         """The same engines, which run together what several cameras put to them at once.
@@ -135,15 +144,42 @@ def open_pipeline(config: PipelineConfig | None = None) -> Pipeline:
     return Engines.load(config).pipeline(config)
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """Which files of a folder serve, by what they say of themselves; the others are not loaded."""
+
+    folder: Path
+    weather: Path | None
+    correction: Path | None
+    routes: Mapping[Weather, Path]
+
+    @classmethod
+    def among(cls, files: Sequence[Path]) -> _Chosen:
+        """Raises `EngineError` where a file does not fit, or a weather has no engine."""
+        known = {path: read_metadata(path) for path in files}
+        weather, correction = (
+            next((path for path, told in known.items() if told.role == role), None)
+            for role in ("weather", "correction")
+        )
+        routes = {one: _most_special(one, known) for one in Weather}
+        return cls(files[0].parent, weather, correction, routes)
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them, each once, in order of name."""
+        own = {path for path in (self.weather, self.correction) if path is not None}
+        return sorted(own.union(self.routes.values()))
+
+
 def _opened(
-    files: list[Path], config: PipelineConfig, tell: Callable[[str], None], cameras: int
-) -> list[Loaded]:
+    files: Sequence[Path], config: PipelineConfig, tell: Callable[[str], None], cameras: int
+) -> dict[Path, Loaded]:
     """The engines, as the configuration wishes for them or as near as it gets."""
     folder = Path(config.plans_folder).expanduser() if config.plans_folder else None
     batch = min(_workers(config, True, cameras), max(1, config.batch))
     plans = PlanSettings(folder, batch, tell)
     wish = Wish(config.backend, config.threads, config.backend_fallback, plans, config.precision)
-    return [open_engine(path, wish) for path in files]
+    return {path: open_engine(path, wish) for path in files}
 
 
 def _workers(config: PipelineConfig, on_gpu: bool, cameras: int) -> int:
@@ -154,7 +190,7 @@ def _workers(config: PipelineConfig, on_gpu: bool, cameras: int) -> int:
     return min(cameras, config.workers or (cameras if on_gpu else 1))
 
 
-def _stand_ins(opened: list[Loaded]) -> tuple[str, ...]:
+def _stand_ins(opened: Collection[Loaded]) -> tuple[str, ...]:
     """A line for each reason why engines do not run as wished for, or at what cost they do."""
     refused: dict[str, list[str]] = {}
     for one in opened:
@@ -178,20 +214,16 @@ def _shared(engine: Engine, workers: int, wanted: int, tell: Callable[[str], Non
     return batching
 
 
-def _first(role: str, engines: list[Engine]) -> Engine | None:
-    return next((engine for engine in engines if engine.metadata.role == role), None)
-
-
-def _most_special(weather: Weather, engines: list[Engine], where: str) -> Engine:
+def _most_special(weather: Weather, known: Mapping[Path, EngineMetadata]) -> Path:
     """The engine of fewest conditions among those that know the weather."""
-    able = [
-        engine
-        for engine in engines
-        if engine.metadata.role in SEGMENTERS and weather.value in engine.metadata.conditions
-    ]
+    able = {
+        path: len(told.conditions)
+        for path, told in known.items()
+        if told.role in SEGMENTERS and weather.value in told.conditions
+    }
     if not able:
         raise EngineError(
-            f"{where}: expected an engine for {weather.value}, found none; export one,"
-            f" or add {weather.value!r} to the conditions of another"
+            f"{next(iter(known)).parent}: expected an engine for {weather.value}, found none;"
+            f" export one, or add {weather.value!r} to the conditions of another"
         )
-    return min(able, key=lambda engine: len(engine.metadata.conditions))
+    return min(able, key=lambda path: able[path])

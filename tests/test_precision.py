@@ -25,7 +25,7 @@ from adverse_perception.inference import (
 )
 from adverse_perception.kernels import device
 from adverse_perception.labels import CLASS_NAMES
-from tests.conftest import grey
+from tests.conftest import grey, write_segmentation_engine
 from tests.shell import command
 from tests.variants import write_variant
 
@@ -222,3 +222,10 @@ def test_plans_are_built_for_what_a_drive_runs(clear: Path, tmp_path: Path) -> N
         built.append([one["engine"] for one in json.loads(told.read_text())["plans"]])
     itself = [str(clear), str(clear.with_name("weather.onnx"))]
     assert built == [[str(place), itself[1]], itself, itself]
+
+
+def test_nothing_is_said_of_an_engine_that_no_weather_uses(clear: Path) -> None:
+    conditions = [weather.value for weather in Weather if weather is not Weather.CLEAR]
+    write_segmentation_engine(clear.with_name("other.onnx"), conditions)
+    engines = Engines.load(PipelineConfig(engines_folder=str(clear.parent), precision="fp16"))
+    assert {line.split()[0] for line in engines.stand_ins} == {"clear", "other", "weather"}

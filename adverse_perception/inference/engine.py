@@ -16,7 +16,7 @@ UNBOUNDED = 1_000_000
 """The batch of an engine that takes any number of pictures at once."""
 
 INPUT = "image"
-"""Name of every engine's input: [1, H, W, 3] uint8 RGB."""
+"""Name of every engine's input: [N, H, W, 3] uint8 RGB."""
 ROLE_OUTPUTS: dict[str, tuple[str, ...]] = {
     "weather": ("scores",),
     "segmentation": ("logits",),
@@ -27,7 +27,7 @@ ROLE_OUTPUTS: dict[str, tuple[str, ...]] = {
 _AT_TIMES = frozenset({"restored"})
 """Outputs that only some frames want."""
 ROLE_MAPS: dict[str, tuple[str, ...]] = {"correction": ("warped", "evidence")}
-"""Role of an engine -> names of what it reads beside the picture: [1, C, h, w] float32."""
+"""Role of an engine -> names of what it reads beside the picture: [N, C, h, w] float32."""
 NO_MAPS: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 

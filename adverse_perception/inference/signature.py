@@ -30,7 +30,7 @@ def check_signature(
     found = inputs.get(INPUT)
     fits = found is not None and "uint8" in found[0] and _rank_fits(found[1])
     if not fits or set(inputs) != {INPUT, *maps}:
-        expected = ", ".join([f"{INPUT!r} of uint8 [1, H, W, 3]", *map(repr, maps)])
+        expected = ", ".join([f"{INPUT!r} of uint8 [N, H, W, 3]", *map(repr, maps)])
         raise EngineError(
             f"{path}: expected as inputs {expected}, found {dict(inputs)};"
             " export it again with training/export.py"
@@ -80,6 +80,6 @@ def _check_channels(path: Path, metadata: EngineMetadata, shape: Sequence[Any]) 
 def _check_picture(path: Path, found: tuple[str, Sequence[Any]] | None) -> None:
     if found is not None and not ("uint8" in found[0] and _rank_fits(found[1])):
         raise EngineError(
-            f"{path}: expected an output {RESTORED!r} of uint8 [1, H, W, 3], as the input,"
+            f"{path}: expected an output {RESTORED!r} of uint8 [N, H, W, 3], as the input,"
             f" found {found[0]} {list(found[1])}; export it again with training/export.py"
         )
