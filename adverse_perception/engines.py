@@ -79,9 +79,9 @@ class Engines:
         opened = _opened(chosen.files, config, tell, cameras)
         kernels.warm_up()
         engines = cls(
-            chosen.weather and opened[chosen.weather].engine,
+            opened[chosen.weather].engine if chosen.weather else None,
             {weather: opened[path].engine for weather, path in chosen.routes.items()},
-            chosen.correction and opened[chosen.correction].engine,
+            opened[chosen.correction].engine if chosen.correction else None,
             _stand_ins(opened.values()),
             _workers(config, any(one.backend in ON_GPU for one in opened.values()), cameras),
             tell,
