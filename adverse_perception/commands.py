@@ -166,7 +166,7 @@ def _run(
     )
     engines = Engines.load(config)
     run = replaying.LabellingRun(source, lambda: engines.pipeline(config, vote), restore=restore)
-    run.report.details["stand_ins"] = list(engines.stand_ins)
+    run.report.details["stand_ins"] = engines.stand_ins
     return run
 
 

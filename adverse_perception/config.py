@@ -82,7 +82,7 @@ class PipelineConfig:
     )
     batch: int = knob(
         0,
-        "most pictures in one run of an engine; 0 = as many as pay, measured at start",
+        "most pictures in one run; 0 = as many as pay, measured at start; with TensorRT one",
         low=0,
         high=64,
     )

@@ -238,7 +238,7 @@ def node_status(phase: str, failure: str, engines: Engines | None) -> Status:
         failure: why the last transition failed; empty when it did not.
         engines: what is loaded; None while the node is not configured.
     """
-    routes, stand_ins = (engines.routes, engines.stand_ins) if engines else ({}, ())
+    routes, stand_ins = (engines.routes, engines.stand_ins) if engines else ({}, [])
     values = {"state": phase, "transport_profile": transport.profile_in_force() or "none"}
     if engines:
         values["workers"] = str(engines.workers)

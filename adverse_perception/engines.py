@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adverse_perception import kernels
@@ -43,16 +43,17 @@ class Engines:
         weather: the classifier's engine; None = always clear.
         routes: the engine of every weather.
         correction: what corrects the frames between key frames; None = every frame is a key frame.
-        stand_ins: where ONNX Runtime or another precision runs engines instead of what was wished
-            for, and why; or what the wish costs; or why frames do not stay on the GPU.
+        stand_ins: lines that say where ONNX Runtime or another precision runs engines instead of
+            what was wished for, and why; what the wish costs; why frames do not stay on the GPU.
+            More may come while driving.
         workers: pictures of different cameras that are to be labelled at the same time.
-        tell: is told, in lines for the user, what takes its time or does not go as it should.
+        tell: is told, in lines for the user, what takes its time.
     """
 
     weather: Engine | None
     routes: Mapping[Weather, Engine]
     correction: Engine | None = None
-    stand_ins: tuple[str, ...] = ()
+    stand_ins: list[str] = field(default_factory=list)
     workers: int = 1
     tell: Callable[[str], None] = silent
 
@@ -101,9 +102,8 @@ class Engines:
         """The same engines once they are known to go together; `batch` as the parameter."""
         if self.correction is not None:
             try_out(self.correction)
-        problem = road_problem(self.routes.values())
-        engines = replace(self, stand_ins=(*self.stand_ins, *problem))
-        return engines._batched(batch) if self.workers > 1 else engines
+        self.stand_ins.extend(road_problem(self.routes.values()))
+        return self._batched(batch) if self.workers > 1 else self
 
     def _batched(self, wanted: int) -> Engines:
         """The same engines, which run together what several cameras put to them at once.
@@ -126,7 +126,7 @@ class Engines:
         classes = engine.metadata.classes
         known = self.correction is not None and self.correction.metadata.classes == classes
         correction = self.correction if known else None
-        road = open_road(engine, correction, self.tell)
+        road = open_road(engine, correction, self.stand_ins.append)
         if correction is not None:
             return KeyframeSegmenter(engine, correction, config, road)
         if road is not None:
@@ -176,8 +176,7 @@ def _opened(
 ) -> dict[Path, Loaded]:
     """The engines, as the configuration wishes for them or as near as it gets."""
     folder = Path(config.plans_folder).expanduser() if config.plans_folder else None
-    batch = min(_workers(config, True, cameras), max(1, config.batch))
-    plans = PlanSettings(folder, batch, tell)
+    plans = PlanSettings(folder, max(1, config.batch), tell)
     wish = Wish(config.backend, config.threads, config.backend_fallback, plans, config.precision)
     return {path: open_engine(path, wish) for path in files}
 
@@ -190,7 +189,7 @@ def _workers(config: PipelineConfig, on_gpu: bool, cameras: int) -> int:
     return min(cameras, config.workers or (cameras if on_gpu else 1))
 
 
-def _stand_ins(opened: Collection[Loaded]) -> tuple[str, ...]:
+def _stand_ins(opened: Collection[Loaded]) -> list[str]:
     """A line for each reason why engines do not run as wished for, or at what cost they do."""
     refused: dict[str, list[str]] = {}
     for one in opened:
@@ -199,13 +198,14 @@ def _stand_ins(opened: Collection[Loaded]) -> tuple[str, ...]:
     lines = [
         f"onnxruntime runs {', '.join(names)}; {refusal}" for refusal, names in refused.items()
     ]
-    return (*lines, *(one.remark for one in opened if one.remark))
+    return [*lines, *(one.remark for one in opened if one.remark)]
 
 
 def _shared(engine: Engine, workers: int, wanted: int, tell: Callable[[str], None]) -> Engine:
     """An engine that many threads use: with batches where they are wanted or pay."""
     assert isinstance(engine, BatchEngine)
     most = wanted or worthwhile_batch(engine, workers, *nothing_for(engine.metadata))
+    most = min(most, workers)
     if min(most, engine.batch) == 1:
         tell(f"engine {engine.name}: every picture by itself")
         return engine

@@ -77,6 +77,7 @@ class PerceptionNode(LifecycleNode):
         self._config = NodeConfig()  # always what the parameters say
         self._refused: dict[str, str] = {}
         self._phase, self._failure = "unconfigured", ""
+        self._warned: set[str] = set()
         self._complaints = Complaints()
         self._engines: Engines | None = None
         self._cameras: dict[str, Camera] = {}
@@ -154,8 +155,7 @@ class PerceptionNode(LifecycleNode):
             raise ConfigError("; ".join(self._refused.values()))
         number = len(self._config.cameras)
         self._engines = Engines.load(self._config, self.get_logger().info, number)
-        for line in self._engines.stand_ins:
-            self.get_logger().warning(line)
+        self._warn(self._engines)
         vote, kind = Vote(), self._config.image_transport
         for name in self._config.cameras:
             pipeline = self._engines.pipeline(self._config, vote)
@@ -245,6 +245,7 @@ class PerceptionNode(LifecycleNode):
     # What is said about it
 
     def _every_second(self) -> None:
+        self._warn(self._engines)
         statuses = [node_status(self._phase, self._failure, self._engines)]
         if self._worker is not None:
             statuses += [self._camera_status(name, self._worker) for name in self._cameras]
@@ -263,6 +264,13 @@ class PerceptionNode(LifecycleNode):
         return DiagnosticStatus(
             level=level, name=name, message=status.message, hardware_id=status.name, values=values
         )
+
+    def _warn(self, engines: Engines | None) -> None:
+        """Say once of each thing that it does not go as wished for."""
+        for line in engines.stand_ins if engines else ():
+            if line not in self._warned:
+                self._warned.add(line)
+                self.get_logger().warning(line)
 
     def _complain(self, camera: str, cause: str, reason: str) -> None:
         # a signal takes away what the worker publishes with: that is no news

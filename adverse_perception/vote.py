@@ -28,7 +28,7 @@ class Vote:
 
     A shared weather begins when more than half of the cameras that have looked lately are in it,
     and ends when less than half still are; a tie changes nothing. One camera alone is its own
-    majority.
+    majority. A camera in rain keeps its own route, and counts among those in no shared weather.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Vote:
             self._opinions[camera] = _Opinion(alone.weather, stamp_ns)
             self._count(stamp_ns)
             held = self._held
-        weather = held or _own(alone)
+        weather = Weather.RAIN if alone.weather is Weather.RAIN else held or _own(alone)
         if weather is alone.weather:
             return alone
         return replace(alone, weather=weather, alone=alone.weather)

@@ -39,7 +39,7 @@ def test_what_tensorrt_cannot_run_runs_on_onnx_runtime_and_diagnostics_say_why(
     assert line.startswith("onnxruntime runs all_weather, clear, weather; tensorrt cannot: GPU:")
     said = engines.pipeline(wished).process(Frame(grey(150)))
     plain = Engines.load(PipelineConfig(engines_folder=str(engines_path)))
-    assert plain.stand_ins == ()
+    assert plain.stand_ins == []
     assert (said.labels == plain.pipeline(wished).process(Frame(grey(150))).labels).all()
     status = node_status("active", "", engines)
     assert (status.level, status.message) == (Level.WARN, line)

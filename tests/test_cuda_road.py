@@ -205,7 +205,7 @@ def test_a_pipeline_takes_the_road_on_the_gpu_where_its_engines_lie_there(
     pipeline = engines.pipeline(config)
     told.clear()
     found = [pipeline.process(frame) for frame in drive]
-    assert (told, engines.stand_ins) == ([], ())
+    assert (told, engines.stand_ins) == ([], [])
     assert stand_in.devices[0].captures == 3
     other = open_pipeline(replace(config, backend="onnxruntime"))
     check_agreement(found, [other.process(frame) for frame in drive], EXACT)

@@ -125,7 +125,9 @@ def test_a_picture_of_the_size_is_not_copied_and_others_are_left_as_they_were() 
     view = image[:, ::-1]
     small = kernels.resize(view, 20, 30)
     np.testing.assert_array_equal(small, definition.resize(view, 20, 30))
-    kernels.resize(image, 20, 30)
+    turned = kernels.resize(image[..., ::-1], 20, 30)
+    np.testing.assert_array_equal(turned, kernels.resize(image, 20, 30)[..., ::-1])
+    assert turned.flags.c_contiguous
     assert image.flags.writeable
     image.flags.writeable = False
     np.testing.assert_array_equal(kernels.resize(image, 20, 30), small[:, ::-1])

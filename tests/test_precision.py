@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +23,11 @@ from adverse_perception.inference import (
     read_metadata,
     read_variant,
     variant_path,
+    write_metadata,
 )
 from adverse_perception.kernels import device
 from adverse_perception.labels import CLASS_NAMES
-from tests.conftest import grey, write_segmentation_engine
+from tests.conftest import grey, write_correction_engine, write_segmentation_engine
 from tests.shell import command
 from tests.variants import write_variant
 
@@ -92,6 +94,25 @@ def test_one_of_weights_that_are_no_more_is_not_run(clear: Path, wished: str) ->
     variant = read_variant(clear, wished, "tensorrt")
     assert variant.file.path == clear
     assert "found one made from other weights" in variant.remark
+
+
+@pytest.mark.parametrize(
+    "change", [{"input_height": 48}, {"conditions": ("clear", "rain")}, {"stride": 8}]
+)
+def test_one_of_an_engine_that_has_been_described_anew_is_not_run(
+    clear: Path, change: dict[str, Any]
+) -> None:
+    write_variant(clear)
+    write_metadata(clear, replace(read_metadata(clear), **change))
+    variant = read_variant(clear, "auto", "tensorrt")
+    assert variant.file.path == clear
+    assert f"found one of another {next(iter(change))}" in variant.remark
+
+
+def test_nothing_is_said_of_a_variant_that_nobody_makes(tmp_path: Path) -> None:
+    correction = write_correction_engine(tmp_path / "correction.onnx")
+    assert read_variant(correction, "int8").remark == ""
+    assert "found none" in read_variant(correction, "fp16").remark
 
 
 def test_one_of_another_precision_than_its_folder_is_not_run(clear: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_pipeline_builds_what_it_needs_where_it_is_told_to_and_says_so(
     plain = PipelineConfig(engines_folder=str(engines_path))
     wished = replace(plain, backend="auto", plans_folder=str(tmp_path / "kept"))
     engines = Engines.load(wished, lines.append)
-    assert (engines.stand_ins, engines.routes[Weather.CLEAR].name) == ((), "clear")
+    assert (engines.stand_ins, engines.routes[Weather.CLEAR].name) == ([], "clear")
     assert type(engines.weather).__name__ == "TensorRtEngine"
     assert len(list((tmp_path / "kept").glob("*.plan"))) == 3
     assert any(line.startswith("building a plan of clear (logits) for Stand-in") for line in lines)

@@ -47,7 +47,7 @@ def test_a_covered_camera_does_not_change_the_weather_of_the_car(
     said(vote, other, other, other)
     assert said(vote, shared, other, other) == [CLEAR, other, other]
     said(vote, shared, shared, shared)
-    assert said(vote, other, shared, shared) == [shared, shared, shared]
+    assert said(vote, CLEAR, shared, shared) == [shared, shared, shared]
 
 
 def test_an_outvoted_camera_says_what_it_would_have_said() -> None:
@@ -60,6 +60,9 @@ def test_an_outvoted_camera_says_what_it_would_have_said() -> None:
 
 def test_rain_is_each_cameras_own() -> None:
     assert said(Vote(), RAIN, CLEAR, RAIN, RAIN) == [RAIN, CLEAR, RAIN, RAIN]
+    vote = Vote()
+    said(vote, NIGHT, NIGHT, NIGHT)
+    assert said(vote, RAIN, NIGHT, NIGHT) == [RAIN, NIGHT, NIGHT]
 
 
 def test_a_camera_whose_night_is_outvoted_goes_by_the_best_of_its_own_weathers() -> None:
@@ -92,7 +95,7 @@ def test_the_car_is_in_one_shared_weather_at_a_time_and_by_a_majority(
             assert 2 * list(opinions.values()).count(held) >= len(opinions)
         for shared in SHARED:
             if 2 * list(opinions.values()).count(shared) > len(opinions):
-                assert held is shared
+                assert held is (RAIN if weather is RAIN else shared)
 
 
 def test_what_a_camera_said_long_ago_does_not_count() -> None:
@@ -142,7 +145,7 @@ def test_a_dark_camera_takes_the_route_of_the_car(engines_path: Path) -> None:
     assert found == [CLEAR, CLEAR, RAIN]
     for _ in range(60):
         found = car.see(NIGHT, NIGHT, RAIN)
-    assert found == [NIGHT, NIGHT, NIGHT]
+    assert found == [NIGHT, NIGHT, RAIN]
 
 
 def test_without_a_vote_every_camera_goes_its_own_way(engines_path: Path) -> None:

@@ -28,6 +28,7 @@ from adverse_perception.files import FileError
 from adverse_perception.inference import (
     FULL,
     PRECISIONS,
+    ROLE_VARIANTS,
     BatchEngine,
     EngineError,
     EngineMetadata,
@@ -42,7 +43,7 @@ from training.network_engine import NetworkEngine, describe_engine
 from training.networks.deeplab import DeepLabV3Plus
 from training.networks.joint import JointNet
 from training.onnx_graph import OPSET, example_maps, write_onnx
-from training.precision import ROLE_PRECISIONS, check, line, write_variants
+from training.precision import check, line, write_variants
 from training.recipes import Recipe
 
 TOLERANCE = 1e-3
@@ -97,7 +98,7 @@ def export_scored(
         DatasetError: the data is not there.
     """
     metadata = describe_engine(checkpoint.recipe)
-    wanted = ROLE_PRECISIONS[metadata.role] if precisions is None else precisions
+    wanted = ROLE_VARIANTS[metadata.role] if precisions is None else precisions
     variants = [precision for precision in wanted if precision != FULL]
     check(metadata, variants)
     pack = scoring_pack(metadata.role, data)

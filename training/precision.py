@@ -22,6 +22,7 @@ import onnxruntime
 from adverse_perception.files import FileError
 from adverse_perception.inference import (
     FULL,
+    ROLE_VARIANTS,
     TOLERATED_LOSS,
     EngineError,
     EngineMetadata,
@@ -34,16 +35,6 @@ from training.datasets import data_folder
 from training.fewer_bits import write_fp16, write_int8, write_rounded
 from training.measure import measure, scoring_pack
 
-ROLE_PRECISIONS = {
-    "weather": ("fp16", "int8"),
-    "segmentation": ("fp16", "int8"),
-    "joint": ("fp16", "int8"),
-    "correction": ("fp16",),
-}
-"""Role of an engine -> the variants that are made of it.
-
-The correction costs little, and calibrating it would take videos.
-"""
 _MAKERS: dict[str, Callable[[Path, Path, Path], dict[str, str]]] = {
     "fp16": write_fp16,
     "int8": write_int8,
@@ -61,7 +52,7 @@ def write_variants(
 
     Args:
         path: the engine file, in fp32.
-        precisions: which, of `ROLE_PRECISIONS`.
+        precisions: which, of `ROLE_VARIANTS`.
         scores: what the file itself scores by `measure`.
         data: labelled folder; int8 is calibrated on its training split.
 
@@ -78,7 +69,7 @@ def write_variants(
 
 def check(metadata: EngineMetadata, precisions: Sequence[str]) -> None:
     """Raises `PrecisionError` where an engine has not all of these variants."""
-    able = ROLE_PRECISIONS[metadata.role] if metadata.precision == FULL else ()
+    able = ROLE_VARIANTS[metadata.role] if metadata.precision == FULL else ()
     if unable := [precision for precision in precisions if precision not in able]:
         raise PrecisionError(
             f"engine {metadata.title} of role {metadata.role}: expected precisions of"
@@ -154,7 +145,7 @@ def main(given: list[str] | None = None) -> int:
     path = arguments.engine
     try:
         metadata = read_engine(path).metadata
-        precisions = arguments.precisions or ROLE_PRECISIONS[metadata.role]
+        precisions = arguments.precisions or ROLE_VARIANTS[metadata.role]
         check(metadata, precisions)
         data = arguments.data or data_folder() / "camvid"
         scores = measure(load_engine(path), scoring_pack(metadata.role, data))

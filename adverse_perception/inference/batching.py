@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from adverse_perception.frames import UInt8Array
 from adverse_perception.inference.engine import NO_MAPS, BatchEngine, output_sets
+from adverse_perception.inference.errors import EngineError
 
 WORTH_IT = 0.95
 """A batch is worth it when a picture in it takes at most this share of its time alone."""
@@ -117,12 +118,17 @@ def worthwhile_batch(
     if most == 1:
         return 1
     sizes = [size for size in range(1, most + 1) if size == most or size.bit_count() == 1]
-    best_s = dict.fromkeys(sizes, float("inf"))
     batches = {size: _repeated(image, maps, size) for size in sizes}
+    best_s = dict.fromkeys(sizes, float("inf"))
     for turn in range(1 + _ROUNDS):  # in turns, so that what else goes on slows them all alike
         for size, (images, planes) in batches.items():
             started = clock()
-            engine.run_batch(images, wanted, planes)
+            try:
+                engine.run_batch(images, wanted, planes)
+            except EngineError:
+                if size == 1:
+                    raise
+                return 1  # its file says that batches are no trouble, and is mistaken
             if turn:  # the first run of a size takes memory, or compiles
                 best_s[size] = min(best_s[size], (clock() - started) / size)
     fastest = min(sizes, key=lambda size: best_s[size])

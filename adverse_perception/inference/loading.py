@@ -10,7 +10,13 @@ from pathlib import Path
 
 from adverse_perception.inference.engine import Engine
 from adverse_perception.inference.errors import EngineError
-from adverse_perception.inference.metadata import FULL, PRECISIONS, EngineFile, read_engine
+from adverse_perception.inference.metadata import (
+    FULL,
+    PRECISIONS,
+    ROLE_VARIANTS,
+    EngineFile,
+    read_engine,
+)
 from adverse_perception.inference.plans import USUAL_SETTINGS, PlanSettings
 from adverse_perception.inference.tensorrt_module import usable
 from adverse_perception.share import shares
@@ -24,6 +30,10 @@ FASTER = "fp16"
 """The precision that a GPU takes by itself, where it costs at most `TOLERATED_LOSS`."""
 TOLERATED_LOSS = 0.005
 """Half a point of the score: a variant that loses more runs only where somebody asks for it."""
+
+
+_SHARED = ("name", "role", "conditions", "classes", "input_height", "input_width", "stride")
+"""What an engine and its variants say of themselves alike."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +184,8 @@ def _made_from(itself: EngineFile, wished: str) -> Variant:
     problem = _unfit(file, itself, wished)
     if file is None or problem:
         told = itself.metadata
+        if wished not in ROLE_VARIANTS[told.role]:
+            return Variant(itself)  # nobody makes one
         return Variant(
             itself,
             f"{told.name} runs in {told.precision}: expected {place} in {wished}, made from"
@@ -188,8 +200,11 @@ def _unfit(variant: EngineFile | None, itself: EngineFile, wished: str) -> str:
         return "none"
     if variant.metadata.precision != wished:
         return f"one in {variant.metadata.precision}"
-    made_from, right = variant.metadata.made_from, itself.metadata.weights_sha256
-    return "" if made_from == right else "one made from other weights"
+    if variant.metadata.made_from != itself.metadata.weights_sha256:
+        return "one made from other weights"
+    one, other = variant.metadata, itself.metadata
+    differ = [name for name in _SHARED if getattr(one, name) != getattr(other, name)]
+    return f"one of another {' and '.join(differ)}" if differ else ""
 
 
 def _cost(variant: EngineFile) -> str:

@@ -32,6 +32,16 @@ ROLE_CLASSES: dict[str, tuple[str, ...]] = {
 FULL = "fp32"
 """The precision that networks are trained in; every other is a variant of a file in this one."""
 PRECISIONS = (FULL, "fp16", "int8")
+ROLE_VARIANTS: dict[str, tuple[str, ...]] = {
+    "weather": ("fp16", "int8"),
+    "segmentation": ("fp16", "int8"),
+    "joint": ("fp16", "int8"),
+    "correction": ("fp16",),
+}
+"""Role of an engine -> the precisions in which variants of it are made.
+
+The correction costs little, and calibrating it would take videos.
+"""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from adverse_perception.inference.engine import (
     NO_MAPS,
     ROLE_MAPS,
     ROLE_OUTPUTS,
-    batch_of,
     of_one,
     output_sets,
 )
@@ -40,7 +39,13 @@ _KEPT = 8
 
 
 class OpenVinoEngine:
-    """One network, compiled for every picture size and set of outputs it is asked for."""
+    """One network, compiled for every picture size and set of outputs it is asked for.
+
+    Attributes:
+        batch: one: another number of pictures would be compiled in mid-drive.
+    """
+
+    batch = 1
 
     def __init__(
         self,
@@ -67,7 +72,6 @@ class OpenVinoEngine:
                 f" found: {error}; export it again"
             ) from error
         check_signature(path, metadata, _tensors(model.inputs), _tensors(model.outputs))
-        self.batch = batch_of(_tensors(model.inputs)[INPUT][1])
         for outputs in output_sets(metadata.role)[1:]:
             self._contents[outputs] = pruned(content, outputs, path)
         # Compiled now rather than at the first frame, for what most cameras end up at.

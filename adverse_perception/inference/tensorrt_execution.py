@@ -81,7 +81,8 @@ class Context:
         for name, array in arrays.items():
             if array.dtype != self.types[name]:
                 raise EngineError(f"{name}: expected {self.types[name]}, found {array.dtype}")
-            self._context.set_tensor_address(name, array.address)
+            if not self._context.set_tensor_address(name, array.address):
+                raise EngineError(f"{name}: {self._library.said()}")
 
     def enqueue(self, stream: int) -> None:
         """Put the plan into a stream, by its handle. Raises `EngineError`."""

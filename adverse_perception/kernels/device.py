@@ -11,6 +11,7 @@ import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -171,7 +172,12 @@ def check_copy(host: NDArray[Any], array: DeviceArray) -> None:
 
 def driver() -> ctypes.CDLL:
     """NVIDIA's driver itself. Raises `OSError` where there is none."""
-    return ctypes.CDLL(_DRIVER)
+    return _opened(_DRIVER)
+
+
+@cache
+def _opened(library: str) -> ctypes.CDLL:
+    return ctypes.CDLL(library)
 
 
 def check_driver() -> None:

@@ -28,6 +28,8 @@ class DriverGraphs(ABC):
             work()
         except BaseException:
             driver().cuStreamEndCapture(place, ctypes.byref(recorded))
+            if recorded.value:
+                driver().cuGraphDestroy(recorded)
             raise
         _call("cuStreamEndCapture", place, ctypes.byref(recorded))
         try:

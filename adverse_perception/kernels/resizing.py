@@ -37,6 +37,8 @@ def resize(image: UInt8Array, height: int, width: int) -> UInt8Array:
     old_height, old_width = image.shape[:2]
     if (height, width) == (old_height, old_width):
         return image
+    if image.strides[2] < 0:  # a view of BGR as RGB: turning the small one is cheaper
+        return np.ascontiguousarray(resize(image[..., ::-1], height, width)[..., ::-1])
     if height > old_height or width > old_width:
         return _by_opencv(image, height, width, cv2.INTER_LINEAR)
     halved = (2 * height, 2 * width) == (old_height, old_width)
