@@ -149,7 +149,7 @@ def jobs() -> list[Any]:
 
 
 @pytest.mark.parametrize(("file", "outputs"), jobs())
-def test_every_shipped_engine_and_variant_is_parsed_checked_and_built_for_a_batch(
+def test_every_shipped_engine_and_variant_is_parsed_checked_and_built(
     library: Library, file: EngineFile, outputs: tuple[str, ...]
 ) -> None:
     builder = library.module.Builder(library.logger)
@@ -166,9 +166,11 @@ def test_every_shipped_engine_and_variant_is_parsed_checked_and_built_for_a_batc
     expected |= {name: expected["image"] for name in outputs if name == "restored"}
     expected |= {name: ("FLOAT", (-1, 4)) for name in outputs if name == "scores"}
     assert told == expected
-    plan = tensorrt_building.build(library, file, outputs, picture_sizes(file.metadata, batch=3))
-    assert plan[:4] == b"vtrt"
-    assert len(plan) > 100_000
+    for batch in (1, 3):
+        sizes = picture_sizes(file.metadata, batch)
+        plan = tensorrt_building.build(library, file, outputs, sizes)
+        assert plan[:4] == b"vtrt"
+        assert len(plan) > 100_000
 
 
 def test_real_plans_are_kept_and_a_truncated_one_is_built_again(
