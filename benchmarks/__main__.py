@@ -1,6 +1,6 @@
 """What the node costs on this machine: one command for every figure.
 
-    python -m benchmarks                    every part, about a quarter of an hour
+    python -m benchmarks                    every part, about twenty minutes
     python -m benchmarks node memory        only these
     python -m benchmarks --quick            small, shows that everything works: not to be quoted
 
@@ -16,7 +16,7 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -28,41 +28,20 @@ from benchmarks.asked import Asked, Part
 
 _RESULTS = Path(__file__).parent / "results"
 _QUICK = Path("out") / "benchmarks-quick.json"
-
-
-def parts() -> Mapping[str, Part]:
-    """Every part by name, in the order in which they run."""
-    from benchmarks import (
-        camera_load,
-        engine_latency,
-        gpu,
-        memory,
-        node_load,
-        road_stages,
-        startup,
-    )
-
-    return {
-        "engines": Part(
-            "latency of every engine by backend, precision, size and threads",
-            engine_latency.measure,
-            engine_latency.told,
-        ),
-        "stages": Part("a frame's road without ROS", road_stages.measure, road_stages.told),
-        "node": Part(
-            "the node over DDS: latency, drops, processor time by size, rate and cameras",
-            node_load.measure,
-            node_load.told,
-        ),
-        "cameras": Part(
-            "several cameras in one process by workers, threads and batch",
-            camera_load.measure,
-            camera_load.told,
-        ),
-        "startup": Part("from start to the first labels", startup.measure, startup.told),
-        "memory": Part("the node's memory over time", memory.measure, memory.told),
-        "gpu": Part("what a GPU makes of it, beside PyTorch", gpu.measure, gpu.told),
-    }
+PARTS: Mapping[str, Part] = {
+    "engines": Part(
+        "latency of every engine by backend, precision, size and threads", "engine_latency"
+    ),
+    "stages": Part("a frame's road without ROS", "road_stages"),
+    "node": Part(
+        "the node over DDS: latency, drops, processor time by size, rate and cameras", "node_load"
+    ),
+    "cameras": Part("several cameras in one process by workers, threads and batch", "camera_load"),
+    "startup": Part("from start to the first labels", "startup"),
+    "memory": Part("the node's memory over time", "memory"),
+    "gpu": Part("what a GPU makes of it, beside PyTorch", "gpu"),
+}
+"""Every part by name, in the order in which they run."""
 
 
 def results_file(described: Mapping[str, Any]) -> Path:
@@ -73,53 +52,48 @@ def results_file(described: Mapping[str, Any]) -> Path:
 
 def main(words: list[str] | None = None) -> int:
     """Measure, print and write."""
-    known = parts()
-    asked = _parser(known).parse_args(words)
+    asked = _parser().parse_args(words)
     described = machine()
     target = asked.json or (_QUICK if asked.quick else results_file(described))
     records = _earlier(target)
     with tempfile.TemporaryDirectory() as folder:
-        for name in asked.parts or known:
-            print(f"\n{name}: {known[name].about}\n", flush=True)
+        for name in asked.parts or PARTS:
+            part = PARTS[name]
+            print(f"\n{name}: {part.about}\n", flush=True)
             own = Path(folder) / name
             own.mkdir()
             try:
-                found = known[name].measure(Asked(own, asked.quick, asked.engines))
+                found = part.measure(Asked(own, asked.quick, asked.engines))
             except (EngineError, ImportError) as error:
                 print(f"left out: {error}")
                 continue
             made = datetime.now(timezone.utc).isoformat(timespec="seconds")
             records[name] = {**found, "made": made, "machine": described, "quick": asked.quick}
-            print(known[name].told(found), flush=True)
+            print(part.told(found), flush=True)
             target.parent.mkdir(parents=True, exist_ok=True)
             write_json(target, records)
     print(f"\n{describe(described)}\n{target}")
     return 0
 
 
-def _parser(known: Mapping[str, Part]) -> argparse.ArgumentParser:
-    about = "\n".join(f"  {name:8} {part.about}" for name, part in known.items())
+def _parser() -> argparse.ArgumentParser:
+    about = "\n".join(f"  {name:8} {part.about}" for name, part in PARTS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"{__doc__}\nParts:\n{about}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", type=_one_of(known), help="which; none = all"
-    )
+    parser.add_argument("parts", nargs="*", metavar="PART", type=_part, help="which; none = all")
     parser.add_argument("--quick", action="store_true", help="small; figures not to be quoted")
     parser.add_argument("--engines", default="", metavar="FOLDER", help="instead of the shipped")
     parser.add_argument("--json", type=Path, metavar="FILE", help="instead of benchmarks/results")
     return parser
 
 
-def _one_of(known: Mapping[str, Part]) -> Callable[[str], str]:
-    def chosen(name: str) -> str:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"expected {', '.join(known)}, found {name!r}")
-        return name
-
-    return chosen
+def _part(name: str) -> str:
+    if name not in PARTS:
+        raise argparse.ArgumentTypeError(f"expected {', '.join(PARTS)}, found {name!r}")
+    return name
 
 
 def _earlier(target: Path) -> dict[str, Any]:

@@ -1,25 +1,22 @@
 """How long engines take here: by backend, precision, size and threads.
 
 Engines of the same setting take turns in the same rounds, so that whatever else the machine does
-slows them all alike. Precision is the folder's: the engines themselves are fp32, those in folders
-named fp16 and int8 beside them are what these say.
+slows them all alike. Every engine is timed in each precision that it is there in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from adverse_perception import shelf
 from adverse_perception.inference import Wish, read_metadata
-from adverse_perception.inference.tensorrt_module import usable
 from adverse_perception.report import table
 from benchmarks.asked import Asked, progress
+from benchmarks.backends import backends
 
-_PRECISIONS = ("fp16", "int8")
 _SIZES = ("", "1024x512")
 """Empty is each engine's own; engines of a fixed size are timed at that only."""
 _COLUMNS = ("engine", "precision", "backend", "threads", "size", "stage, ms", "p50", "p95")
@@ -46,13 +43,12 @@ def measure(asked: Asked) -> dict[str, Any]:
             if setting.size and read_metadata(path).role == "weather":
                 continue
             if problem := shelf.check(path, wish).problem:
-                refused[f"{path.parent.name}/{path.name} on {setting.backend}"] = problem
+                refused[f"{shelf.short_name(path)} on {setting.backend}"] = problem
             else:
                 able.append(path)
         if able:
             rounds = range(5 if asked.quick else 40)
-            found = shelf.bench(able, wish, rounds, setting.size)
-            rows += [{**_kept(one), "precision": _precision(one)} for one in found]
+            rows += map(_kept, shelf.bench(able, wish, rounds, setting.size))
     return {"rows": rows, "refused": refused}
 
 
@@ -77,16 +73,11 @@ def told(record: Mapping[str, Any]) -> str:
 
 
 def _files(asked: Asked) -> list[Path]:
-    usual = asked.engine_paths()
-    folders = (usual[0].parent / name for name in _PRECISIONS)
-    return [*usual, *(path for folder in folders for path in sorted(folder.glob("*.onnx")))]
+    return [one for path in asked.engine_paths() for one in shelf.with_variants(path)]
 
 
 def _settings(asked: Asked) -> Iterator[Setting]:
-    backends = ["onnxruntime"]
-    backends += ["openvino"] if find_spec("openvino") else []
-    backends += ["tensorrt"] if usable() else []
-    for backend in backends:
+    for backend in backends():
         on_cpu = backend != "tensorrt"
         for threads in (1, 2) if on_cpu and not asked.quick else (1,):
             for size in _SIZES[:1] if asked.quick else _SIZES:
@@ -95,8 +86,3 @@ def _settings(asked: Asked) -> Iterator[Setting]:
 
 def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "machine"}
-
-
-def _precision(row: Mapping[str, Any]) -> str:
-    folder = Path(row["engine"]).parent.name
-    return folder if folder in _PRECISIONS else "fp32"

@@ -49,6 +49,8 @@ _NETWORK = "clear"
 _ROUNDS = 100
 _WARM_UP = 20
 _INTERVAL = 5
+_KEPT = 2000
+"""Characters from the end of what tests that fail have complained of."""
 
 Step = Callable[[Asked], Any]
 
@@ -94,38 +96,44 @@ def _tests(asked: Asked) -> dict[str, Any]:
     )
     lines = done.stdout.splitlines()
     kinds = ("PASSED", "SKIPPED", "FAILED", "ERROR")
-    return {"exit_code": done.returncode, "tests": [one for one in lines if one.startswith(kinds)]}
+    found = {
+        "exit_code": done.returncode,
+        "tests": [one for one in lines if one.startswith(kinds)],
+    }
+    return found | ({"stderr": done.stderr[-_KEPT:]} if done.returncode else {})
 
 
 def _engines(asked: Asked) -> list[dict[str, Any]]:
-    """TensorRT's engines, one picture at a time and in batches."""
-    rows = []
-    for height, width in SIZES:
-        for precision, path in _sized(asked, height, width):
-            plans = PlanSettings(asked.folder / "plans", batch=BATCHES[-1])
-            engine = load_engine(path, backend="tensorrt", plans=plans)
-            assert isinstance(engine, BatchEngine)
-            for batch in BATCHES:
-                pictures = np.stack([_picture(height, width)] * batch)
-                times = _clocked(lambda e=engine, p=pictures: e.run_batch(p, ("logits",)))
-                rows.append(
-                    {
-                        "engine": _NETWORK,
-                        "precision": precision,
-                        "size": f"{width}x{height}",
-                        "batch": batch,
-                        "p50 ms": times.summary()["p50"],
-                        "ms per picture": times.summary()["p50"] / batch,
-                    }
-                )
-    return rows
+    """TensorRT's engines, one picture at a time and in batches, each by a plan of its own."""
+    return [
+        _engine(asked, path, (height, width), batch)
+        for height, width in SIZES
+        for path in shelf.with_variants(sized_engines(asked, height, width) / f"{_NETWORK}.onnx")
+        for batch in BATCHES
+    ]
+
+
+def _engine(asked: Asked, path: Path, size: tuple[int, int], batch: int) -> dict[str, Any]:
+    plans = PlanSettings(asked.folder / "plans", batch=batch)
+    engine = load_engine(path, backend="tensorrt", plans=plans)
+    assert isinstance(engine, BatchEngine)
+    pictures = np.stack([_picture(*size)] * batch)
+    p50_ms = _clocked(lambda: engine.run_batch(pictures, ("logits",))).summary()["p50"]
+    return {
+        "engine": path.stem,
+        "precision": engine.metadata.precision,
+        "size": f"{size[1]}x{size[0]}",
+        "batch": batch,
+        "p50 ms": p50_ms,
+        "ms per picture": p50_ms / batch,
+    }
 
 
 def _road(asked: Asked) -> list[dict[str, Any]]:
     """The whole road by kind of frame, on the GPU and on the CPU, and where they differ."""
     rows = []
     for height, width in SIZES:
-        folder = str(_all_sized(asked, height, width))
+        folder = str(sized_engines(asked, height, width))
         pictures = street((width, height))
         runs = {
             backend: list(_driven(folder, backend, pictures, asked.folder / "plans"))
@@ -188,21 +196,24 @@ def _rivals(asked: Asked) -> list[dict[str, Any]]:
 
 def _rtx(asked: Asked) -> dict[str, Any]:
     """TensorRT-RTX's answer, whatever it is."""
-    path = next(path for _, path in _sized(asked, *SIZES[0]))
+    path = sized_engines(asked, *SIZES[0]) / f"{_NETWORK}.onnx"
     wish = Wish("tensorrt_rtx", plans=PlanSettings(asked.folder / "rtx"))
     return {"answer": shelf.check(path, wish).problem or "it runs"}
 
 
-def _all_sized(asked: Asked, height: int, width: int) -> Path:
-    """A folder with every engine, all but the classifier told that pictures have that size."""
-    folder = asked.folder / f"road {width}x{height}"
-    folder.mkdir(exist_ok=True)
+def sized_engines(asked: Asked, height: int, width: int) -> Path:
+    """A folder with every engine in every precision, told that pictures have that size.
+
+    The classifier has a size of its own. Raises `EngineError` where a file is no engine.
+    """
+    folder = asked.folder / f"{width}x{height}"
     for path in asked.engine_paths():
         role = read_metadata(path).role
         size = {"weather": None, "correction": (height // 2, width // 2)}.get(
             role, (height, width)
         )
-        _copy(path, folder / path.name, size)
+        for one in shelf.with_variants(path):
+            _copy(one, folder / one.relative_to(path.parent), size)
     return folder
 
 
@@ -213,17 +224,6 @@ def _copy(path: Path, copy: Path, size: tuple[int, int] | None) -> None:
     if size is not None:
         told = replace(read_metadata(path), input_height=size[0], input_width=size[1])
         write_metadata(copy, told)
-
-
-def _sized(asked: Asked, height: int, width: int) -> Iterator[tuple[str, Path]]:
-    """The network in every precision there is, told that pictures have that size."""
-    usual = next(path for path in asked.engine_paths() if path.stem == _NETWORK)
-    for precision in ("fp32", "fp16", "int8"):
-        path = usual if precision == "fp32" else usual.parent / precision / usual.name
-        if path.exists():
-            copy = asked.folder / f"{width}x{height}" / precision / path.name
-            _copy(path, copy, (height, width))
-            yield precision, copy
 
 
 def _picture(height: int, width: int) -> UInt8Array:

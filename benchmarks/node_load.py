@@ -16,12 +16,12 @@ from adverse_perception.report import table
 from benchmarks import process_figures
 from benchmarks.asked import Asked, progress
 from benchmarks.node_rig import Load, Rig, parameters, running_node
+from benchmarks.street_pictures import CAMERA_SIZES
 from benchmarks.trial_engines import hollow
 from benchmarks.wire import isolate
 
 BUDGET_MS = 8.0
 """What is not inference may cost at 1280x720, in milliseconds of one core per frame."""
-SIZES = ((640, 360), (1280, 720), (1920, 1080))
 ENGINES, TWINS = "engines", "twins"
 
 
@@ -63,18 +63,18 @@ def measure(asked: Asked) -> dict[str, Any]:
 
 def _plans() -> list[Plan]:
     every_frame = {"keyframe_interval": 1}
-    rates = tuple(Load(size, rate) for size in SIZES for rate in (15.0, 30.0))
+    rates = tuple(Load(size, rate) for size in CAMERA_SIZES for rate in (15.0, 30.0))
     return [
-        Plan(TWINS, tuple(Load(size) for size in SIZES), every_frame),
-        Plan(ENGINES, tuple(Load(size) for size in SIZES), every_frame),
+        Plan(TWINS, tuple(Load(size) for size in CAMERA_SIZES), every_frame),
+        Plan(ENGINES, tuple(Load(size) for size in CAMERA_SIZES), every_frame),
         Plan(ENGINES, rates),
-        *(Plan(ENGINES, tuple(Load(s, cameras=n) for s in SIZES[:2])) for n in (2, 4)),
+        *(Plan(ENGINES, tuple(Load(s, cameras=n) for s in CAMERA_SIZES[:2])) for n in (2, 4)),
     ]
 
 
 def _quick_plans() -> list[Plan]:
     every_frame = {"keyframe_interval": 1}
-    return [Plan(kind, (Load(SIZES[0]),), every_frame) for kind in (TWINS, ENGINES)]
+    return [Plan(kind, (Load(CAMERA_SIZES[0]),), every_frame) for kind in (TWINS, ENGINES)]
 
 
 def _overhead(records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from adverse_perception.frames import UInt8Array
+from adverse_perception.messages import stamp_ns
 from benchmarks import process_figures
 from benchmarks.street_pictures import street
-from benchmarks.wire import SETTLE_S, Image, Observer, Sender, String, stamp_ns
+from benchmarks.wire import SETTLE_S, Image, Observer, Sender, String
 from demo.node_process import NodeProcess
 
 _WARM_UP_S = 1.5

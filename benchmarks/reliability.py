@@ -85,6 +85,7 @@ def _record(course: Course, ending: str, duration_s: float, seed: int) -> dict[s
         "results": dict(ledger.results),
         "engines": dict(course.engines),
         "weathers": dict(course.weathers),
+        "frames": dict(course.frames),
         "longest_silence_s": round(ledger.longest_silence_s, 2),
         "allowed_silence_s": STUCK_S,
         "coming_s": {
@@ -134,6 +135,7 @@ def told(record: Mapping[str, Any]) -> str:
         _counted("results", record["results"]),
         _counted("engines", record["engines"]),
         _counted("weathers", record["weathers"]),
+        _counted("frames", record["frames"]),
         f"longest silence {record['longest_silence_s']} s (allowed {record['allowed_silence_s']})",
         f"a camera that comes: listened to after {_waited(record, 'discovered')}, its labels"
         f" {_waited(record, 'labelled')} later",

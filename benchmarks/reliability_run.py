@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from adverse_perception.frames import Weather
-from adverse_perception.messages import to_rgb
+from adverse_perception.messages import stamp_ns, to_rgb
 from benchmarks import marked_pictures, process_figures
 from benchmarks.ledger import SETTLING_S, Ledger, Picture, Result
 from benchmarks.trial_engines import MARKED_CLASSES
 from benchmarks.trouble import Event
-from benchmarks.wire import SETTLE_S, Image, Observer, Sender, String, stamp_ns
+from benchmarks.wire import SETTLE_S, Image, Observer, Sender, String
 
 RATE_HZ = 15.0
 _SAMPLE_S = 0.5
@@ -61,6 +61,7 @@ class Course:
     happened: Counter[str] = field(default_factory=Counter)
     engines: Counter[str] = field(default_factory=Counter)
     weathers: Counter[str] = field(default_factory=Counter)
+    frames: Counter[str] = field(default_factory=Counter)  # see `_kind`
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     discovered_s: list[float] = field(default_factory=list)  # from coming to being listened to
     cameras_s: float = 0.0  # for how long cameras were listened to, all together
@@ -135,7 +136,8 @@ class ReliabilityRun:
         self._drivers.pop(event.camera).sender.close()
 
     def _weather(self, event: Event) -> None:
-        self._weathers[event.camera] = event.value
+        for camera in (event.camera,) if event.camera else self._weathers:
+            self._weathers[camera] = event.value
 
     def _fail(self, event: Event) -> None:
         driver = self._drivers[event.camera]
@@ -188,8 +190,8 @@ class ReliabilityRun:
     def _send(self, camera: str, driver: Driver, now_s: float) -> None:
         self._numbers[camera] += 1
         number, how = self._numbers[camera] % marked_pictures.NUMBERS, driver.next
-        driver.failing, driver.next = max(0, driver.failing - 1), "good"
         fails = driver.fails if driver.failing else ()
+        driver.failing, driver.next = max(0, driver.failing - 1), "good"
         driver.sender.prepare(
             marked_pictures.draw(number, self._weathers[camera], driver.size, fails)
         )
@@ -263,6 +265,7 @@ class ReliabilityRun:
         self.course.ledger.came(Result(camera, "condition", stamp), time.monotonic())
         self.course.engines[said["engine"]] += 1
         self.course.weathers[said["weather"]] += 1
+        self.course.frames[_kind(said)] += 1
         if "latency" in said["timing_ms"]:
             self._latency_ms.append(said["timing_ms"]["latency"])
 
@@ -270,6 +273,13 @@ class ReliabilityRun:
 def _result(camera: str, topic: str, message: Any) -> Result:
     header, size = message.header, (message.width, message.height)
     return Result(camera, topic, stamp_ns(header), header.frame_id, size)
+
+
+def _kind(said: Mapping[str, Any]) -> str:
+    """What was done with a frame, by the stages it went through."""
+    if not said["keyframe"]:
+        return "between"
+    return "uncorrected" if "correct" in said["timing_ms"] else "key"
 
 
 def _of_an_engine(classes: tuple[int, int]) -> bool:

@@ -21,9 +21,8 @@ from adverse_perception.pipeline import Pipeline
 from adverse_perception.report import table
 from adverse_perception.scores import Latency
 from benchmarks.asked import Asked, progress
-from benchmarks.street_pictures import RATE_HZ, street
+from benchmarks.street_pictures import CAMERA_SIZES, RATE_HZ, street
 
-SIZES = ((640, 360), (1280, 720), (1920, 1080))
 _ROUTES = ("auto", "rain", "night")
 _WARM_UP = 3
 
@@ -32,7 +31,7 @@ def measure(asked: Asked) -> dict[str, Any]:
     """Time the stages; durations in milliseconds of wall time."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # as the node does
-    sizes, routes = (SIZES[:1], _ROUTES[:1]) if asked.quick else (SIZES, _ROUTES)
+    sizes, routes = (CAMERA_SIZES[:1], _ROUTES[:1]) if asked.quick else (CAMERA_SIZES, _ROUTES)
     frames = 6 if asked.quick else 60
     plan = [(size, route) for size in sizes for route in routes]
     try:

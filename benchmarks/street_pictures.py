@@ -11,6 +11,8 @@ from adverse_perception.frames import UInt8Array
 from training.drive import Drive
 
 RATE_HZ = 15.0
+CAMERA_SIZES = ((640, 360), (1280, 720), (1920, 1080))
+"""(width, height) of the cameras of a benchmark."""
 _SEED = 101
 _DRAWN = (960, 540)
 _COUNT = 8

@@ -23,9 +23,9 @@ from adverse_perception.labels import CLASS_NAMES
 
 BRIGHTNESS = {Weather.NIGHT: 40, Weather.RAIN: 90, Weather.CLEAR: 150, Weather.FOG: 205}
 """Mean brightness (0 to 255) of a picture that the marked weather engine is sure of."""
-MARKED_CLASSES = {"clear": (0, 1), "all_weather": (2, 3), "joint": (4, 5)}
+MARKED_CLASSES = {"clear": (0, 1), "all_weather": (2, 3), "joint": (4, 5), "correction": (6, 7)}
 """Marked engine -> the two classes it gives: to bluish and to reddish pixels."""
-FAILS_ON = {"clear": 0, "all_weather": 1, "joint": 1, "weather": 2}
+FAILS_ON = {"clear": 0, "all_weather": 1, "joint": 1, "correction": 1, "weather": 2}
 """Marked engine -> the colour (0 red, 1 green, 2 blue) of the corner of pictures it fails on."""
 MARKED_SIZE = (96, 128)
 _ONLY_MARKED = 250.0
@@ -47,7 +47,11 @@ def hollow(target: Path, engines: Sequence[Path]) -> Path:
 
 
 def write_marked(folder: Path) -> Path:
-    """Write weather, clear, joint and all_weather engines for marked pictures; returns it."""
+    """Write engines of every role for marked pictures; returns the folder.
+
+    The correction is one for clear weather. It labels from the picture that it is given and says
+    that all of what was carried on is wrong, so labels between key frames are of their own frame.
+    """
     for name, conditions in (
         ("clear", ("clear",)),
         ("joint", ("rain", "fog")),
@@ -59,6 +63,7 @@ def write_marked(folder: Path) -> Path:
             graph[0].append(helper.make_node("Identity", ["image"], ["restored"]))
         described = _described(name, role, conditions, CLASS_NAMES, MARKED_SIZE)
         _write(folder / f"{name}.onnx", described, *_trapped(*graph, "logits", FAILS_ON[name]))
+    _write(folder / "correction.onnx", *_marked_correction())
     names = tuple(weather.value for weather in Weather)
     described = _described("weather", "weather", names, names, (24, 32))
     graph = _trapped(*_by_brightness(), "scores", FAILS_ON["weather"])
@@ -80,19 +85,32 @@ def _hollowed(metadata: EngineMetadata) -> tuple[EngineMetadata, list[Node], Wei
     return described, nodes, weights
 
 
-def _labelling(colours: Float32Array) -> tuple[list[Node], Weights]:
-    """Logits (1, K, H/4, W/4) by (K, 3) weights of every fourth pixel's colour."""
+def _marked_correction() -> tuple[EngineMetadata, list[Node], Weights]:
+    halved = MARKED_SIZE[0] // 2, MARKED_SIZE[1] // 2
+    described = _described("correction", "correction", ("clear",), CLASS_NAMES, halved)
+    described = replace(described, stride=2)
+    colours = _two_classes(*MARKED_CLASSES["correction"])
+    nodes, weights = _labelling(colours, "correction", described.stride)
+    nodes, weights = _trapped(nodes, weights, "correction", FAILS_ON["correction"])
+    everywhere, constants = _distortion(1.0)
+    return described, [*nodes, *everywhere], weights | constants
+
+
+def _labelling(
+    colours: Float32Array, output: str = "logits", stride: int = 4
+) -> tuple[list[Node], Weights]:
+    """Logits (1, K, h, w) by (K, 3) weights of the colour of every pixel of a stride."""
     nodes = [
-        helper.make_node("Slice", ["image", "first", "last", "sides", "fourth"], ["few"]),
+        helper.make_node("Slice", ["image", "first", "last", "sides", "stride"], ["few"]),
         helper.make_node("Cast", ["few"], ["colour"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["colour"], ["planes"], perm=[0, 3, 1, 2]),
-        helper.make_node("Conv", ["planes", "weight", "bias"], ["logits"]),
+        helper.make_node("Conv", ["planes", "weight", "bias"], [output]),
     ]
     return nodes, {
         "first": np.array([0, 0], np.int64),
         "last": np.array([1 << 30, 1 << 30], np.int64),
         "sides": np.array([1, 2], np.int64),
-        "fourth": np.array([4, 4], np.int64),
+        "stride": np.array([stride, stride], np.int64),
         "weight": (colours / 255)[:, :, None, None].astype(np.float32),
         "bias": -colours.mean(axis=1) * np.float32(1.5),
     }
@@ -125,16 +143,23 @@ def _always_clear() -> tuple[list[Node], Weights]:
 
 
 def _nothing_to_correct() -> tuple[list[Node], Weights]:
+    nodes, weights = _distortion(0.0)
+    return [helper.make_node("Identity", ["warped"], ["correction"]), *nodes], weights
+
+
+def _distortion(share: float) -> tuple[list[Node], Weights]:
+    """The same distortion (1, 1, h, w) everywhere, in every frame."""
     nodes = [
-        helper.make_node("Identity", ["warped"], ["correction"]),
-        helper.make_node("Slice", ["evidence", "first", "last", "sides"], ["plane"]),
-        helper.make_node("Mul", ["plane", "nothing"], ["distortion"]),
+        helper.make_node("Slice", ["evidence", "plane_first", "plane_last", "axis"], ["plane"]),
+        helper.make_node("Mul", ["plane", "nothing"], ["zero"]),
+        helper.make_node("Add", ["zero", "share"], ["distortion"]),
     ]
     return nodes, {
-        "first": np.array([0], np.int64),
-        "last": np.array([1], np.int64),
-        "sides": np.array([1], np.int64),
+        "plane_first": np.array([0], np.int64),
+        "plane_last": np.array([1], np.int64),
+        "axis": np.array([1], np.int64),
         "nothing": np.zeros(1, np.float32),
+        "share": np.array([share], np.float32),
     }
 
 

@@ -13,17 +13,20 @@ QUIET_S = 6.0
 """The run ends with this much of peace, so that everything must have come to rest."""
 _PAUSE_S = (0.3, 1.0)
 _WATCHED = ("confidence", "color", "overlay", "restored")
+_WEATHERS = (*Weather, Weather.CLEAR, Weather.CLEAR)
+"""Clear as often as all others together: only in it are key frames carried on."""
 _PICTURES = 8
 """An engine fails on this many pictures in a row, at most."""
-_FAILS = ((0,), (1,), (2,), (0, 1), (0, 1, 2))
-"""Colours of the corner: the clear engine, the others, the weather engine, several at once."""
+_FAILS = ((0,), (1,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2))
+"""Colours of the corner: the clear engine, the others and the correction, the weather engine,
+several at once."""
 PARAMETERS: Mapping[str, Sequence[Any]] = {
     "classifier_interval": (1, 3, 5),
     "smoothing_s": (0.0, 0.3, 0.6),
     "switch_margin": (0.1, 0.3, 0.5),
     "hold_s": (0.0, 0.5),
-    "keyframe_interval": (1, 2, 5),
-    "condition": ("auto", "auto", "rain", "night", "clear"),
+    "keyframe_interval": (1, 2, 2, 5),
+    "condition": ("auto", "auto", "auto", "clear", "clear", "rain", "night"),
     "overlay_opacity": (0.2, 0.8),
     "silent_after_s": (1.0, 3.0),
 }
@@ -86,7 +89,8 @@ def _shuffled(chance: random.Random) -> Iterator[str]:
 
 
 def _weather(chance: random.Random, at_s: float, camera: str) -> list[Event]:
-    return [Event(at_s, "weather", camera, chance.choice(list(Weather)))]
+    where = chance.choice((camera, ""))
+    return [Event(at_s, "weather", where, chance.choice(_WEATHERS))]
 
 
 def _fail(chance: random.Random, at_s: float, camera: str) -> list[Event]:
@@ -122,6 +126,7 @@ KINDS: Mapping[str, Callable[[random.Random, float, str], list[Event]]] = {
     "refused": _refusal,
     "listen": _listen,
 }
-"""What can happen: a camera leaves and comes back with another size; its weather changes; it sends
-pictures that engines fail on, half a picture, or one that is too late; a parameter is changed, or
-asked for what must be refused; somebody listens to a topic for a while."""
+"""What can happen: a camera leaves and comes back with another size; its weather changes, or that
+of all; it sends pictures that engines fail on, half a picture, or one that is too late; a
+parameter is changed, or asked for what must be refused; somebody listens to a topic for a while.
+"""

@@ -43,6 +43,8 @@ def isolate(folder: Path) -> None:
     """
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    if os.environ.get("ROS_DISTRO") == "humble":  # it knows no range; later ones warn of this
+        os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
     os.environ.setdefault("ROS_LOG_DIR", str(folder))
     transport.prepare()
 
@@ -184,9 +186,4 @@ class Sender:
         self._context.try_shutdown()
 
 
-def stamp_ns(header: Any) -> int:
-    """Nanoseconds of a header's stamp."""
-    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)
-
-
-__all__ = ["NODE", "Image", "Observer", "Sender", "String", "WireError", "isolate", "stamp_ns"]
+__all__ = ["NODE", "Image", "Observer", "Sender", "String", "WireError", "isolate"]

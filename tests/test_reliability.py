@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from adverse_perception.pipeline import Pipeline, PipelineError
 from benchmarks import marked_pictures
 from benchmarks.growth import growth
 from benchmarks.ledger import STUCK_S, Ledger, Picture, Result
-from benchmarks.reliability import CAMERAS, SIZES, draw, survive
-from benchmarks.trial_engines import write_marked
+from benchmarks.reliability import CAMERAS, SIZES, draw, survive, told
+from benchmarks.trial_engines import MARKED_CLASSES, write_marked
 from benchmarks.trouble import KINDS, plan
 
+SEED = 1128
+"""Of a plan that brings every engine, and every way in which they fail, within a minute."""
 COUNTS = {"received": 1, "labelled": 1, "failed": 0, "lost_in_transport": 0}
 PICTURE = Picture(10**9, "front_optical", (128, 96), 7)
 LABELS = Result("front", "labels", 10**9, "front_optical", (128, 96), 7)
@@ -31,12 +34,15 @@ def test_the_node_lives_through_a_minute_of_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path))
-    record = survive(tmp_path, 60.0)
+    record = survive(tmp_path, 60.0, SEED)
+    print(told(record))
     assert record["faults"] == []
     assert all(record["happened"][kind] >= 2 for kind in (*KINDS, "come"))
     for cause in ("labelled", "failed", "unusable", "out_of_order"):
         assert record["pictures"][cause] > 0, cause
     assert set(record["engines"]) == {"clear", "joint", "all_weather"}
+    for kind in ("key", "between", "uncorrected"):
+        assert record["frames"][kind] > 0, kind
     assert {"labels", "condition", "confidence", "overlay"} <= set(record["results"])
     draw(record, tmp_path / "course.png")
     assert (tmp_path / "course.png").stat().st_size > 1000
@@ -65,8 +71,8 @@ def marked_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_marked(tmp_path_factory.mktemp("marked"))
 
 
-def opened(engines: Path) -> Pipeline:
-    return open_pipeline(PipelineConfig(engines_folder=str(engines)))
+def opened(engines: Path, **more: Any) -> Pipeline:
+    return open_pipeline(PipelineConfig(engines_folder=str(engines), **more))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -80,6 +86,30 @@ def test_labels_say_which_picture_they_are_of(
         said = pipeline.process(Frame(marked_pictures.draw(number, weather, size)))
         assert said.condition.weather is weather
         assert marked_pictures.read(said.labels).number == number
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_labels_between_key_frames_are_of_their_own_picture(
+    marked_engines: Path, size: tuple[int, int]
+) -> None:
+    pipeline = opened(marked_engines, keyframe_interval=5)
+    for step, number in enumerate((512, 1, 341, 682, 1)):
+        picture = marked_pictures.draw(number, Weather.CLEAR, size)
+        said = pipeline.process(Frame(picture, step * 10**8))
+        read = marked_pictures.read(said.labels)
+        assert said.keyframe is (step == 0)
+        assert read.number == number
+        assert read.classes == MARKED_CLASSES["correction" if step else "clear"]
+
+
+def test_a_correction_that_fails_makes_a_key_frame(marked_engines: Path) -> None:
+    pipeline, size = opened(marked_engines), SIZES[0]
+    pipeline.process(Frame(marked_pictures.draw(1, Weather.CLEAR, size)))
+    picture = marked_pictures.draw(2, Weather.CLEAR, size, (1,))
+    said = pipeline.process(Frame(picture, 10**8))
+    assert said.keyframe
+    assert set(said.failures) == {"correction"}
+    assert marked_pictures.read(said.labels).number == 2
 
 
 def test_engines_fail_on_the_pictures_that_ask_for_it(marked_engines: Path) -> None:
