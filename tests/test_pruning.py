@@ -137,7 +137,7 @@ def test_a_restored_output_that_is_no_picture_is_refused(
     perm: tuple[int, ...],
 ) -> None:
     path = changed(tmp_path / "joint.onnx", kind, dimensions, *perm)
-    words = r"joint.onnx: expected an output 'restored' of uint8 \[1, H, W, 3\].*found.*export"
+    words = r"joint.onnx: expected an output 'restored' of uint8 \[N, H, W, 3\].*found.*export"
     with pytest.raises(EngineError, match=words):
         load_engine(path, backend=backend)
 
@@ -145,7 +145,7 @@ def test_a_restored_output_that_is_no_picture_is_refused(
 def test_a_restored_picture_of_another_size_is_an_error(tmp_path: Path, backend: str) -> None:
     path = write_joint_engine(tmp_path / "joint.onnx", shrink=2)
     engine = load_engine(path, backend=backend)
-    with pytest.raises(EngineError, match=r"shape \(96, 128, 3\).*found \(48, 64, 3\)"):
+    with pytest.raises(EngineError, match=r"shape \(1, 96, 128, 3\).*found \(1, 48, 64, 3\)"):
         engine.run(PICTURE)
     assert engine.run(PICTURE, ("logits",))["logits"].shape == (11, 24, 32)
 
