@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
@@ -105,16 +106,28 @@ class BatchEngine(Engine, Protocol):
         ...
 
 
-def of_one(
-    engine: BatchEngine,
-    image: UInt8Array,
-    outputs: tuple[str, ...],
-    maps: Mapping[str, NDArray[Any]],
-) -> Mapping[str, NDArray[Any]]:
-    """`Engine.run` by way of `run_batch`."""
-    planes = {name: array[np.newaxis] for name, array in maps.items()}
-    found = engine.run_batch(image[np.newaxis], outputs, planes)
-    return {name: array[0] for name, array in found.items()}
+class RunsBatches(ABC):
+    """What runs batches runs one picture as a batch of one."""
+
+    @abstractmethod
+    def run_batch(
+        self,
+        images: UInt8Array,
+        outputs: tuple[str, ...] = (),
+        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
+    ) -> Mapping[str, NDArray[Any]]:
+        """See `BatchEngine.run_batch`."""
+
+    def run(
+        self,
+        image: UInt8Array,
+        outputs: tuple[str, ...] = (),
+        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
+    ) -> Mapping[str, NDArray[Any]]:
+        """See `Engine.run`."""
+        planes = {name: array[np.newaxis] for name, array in maps.items()}
+        found = self.run_batch(image[np.newaxis], outputs, planes)
+        return {name: array[0] for name, array in found.items()}
 
 
 def batch_of(shape: Sequence[Any]) -> int:

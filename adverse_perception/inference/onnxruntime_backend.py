@@ -14,8 +14,8 @@ from adverse_perception.inference.engine import (
     INPUT,
     NO_MAPS,
     ROLE_OUTPUTS,
+    RunsBatches,
     batch_of,
-    of_one,
     output_sets,
 )
 from adverse_perception.inference.errors import EngineError
@@ -34,7 +34,7 @@ except ImportError as error:
 _QUIET = 3  # errors only
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeEngine(RunsBatches):
     """One network in ONNX Runtime sessions: a whole one, and a smaller one for its first output.
 
     Both are made at once: a listener who comes in mid-drive does not hold up a frame.
@@ -57,15 +57,6 @@ class OnnxRuntimeEngine:
         self._sessions = {self._outputs: whole}
         for outputs in output_sets(metadata.role)[1:]:
             self._sessions[outputs] = _open(pruned(content, outputs, path), path, threads)
-
-    def run(
-        self,
-        image: UInt8Array,
-        outputs: tuple[str, ...] = (),
-        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
-    ) -> Mapping[str, NDArray[Any]]:
-        """See `Engine.run`."""
-        return of_one(self, image, outputs, maps)
 
     def run_batch(
         self,

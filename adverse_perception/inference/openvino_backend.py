@@ -18,7 +18,7 @@ from adverse_perception.inference.engine import (
     NO_MAPS,
     ROLE_MAPS,
     ROLE_OUTPUTS,
-    of_one,
+    RunsBatches,
     output_sets,
 )
 from adverse_perception.inference.errors import EngineError
@@ -38,7 +38,7 @@ _KEPT = 8
 """Compiled networks kept, one for each input size and set of outputs."""
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(RunsBatches):
     """One network, compiled for every picture size and set of outputs it is asked for.
 
     Attributes:
@@ -76,15 +76,6 @@ class OpenVinoEngine:
             self._contents[outputs] = pruned(content, outputs, path)
         # Compiled now rather than at the first frame, for what most cameras end up at.
         self._request(output_sets(metadata.role)[-1], _usual_shapes(model, metadata))
-
-    def run(
-        self,
-        image: UInt8Array,
-        outputs: tuple[str, ...] = (),
-        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
-    ) -> Mapping[str, NDArray[Any]]:
-        """See `Engine.run`."""
-        return of_one(self, image, outputs, maps)
 
     def run_batch(
         self,

@@ -18,7 +18,7 @@ from adverse_perception.inference.engine import (
     NO_MAPS,
     ROLE_MAPS,
     ROLE_OUTPUTS,
-    of_one,
+    RunsBatches,
     output_sets,
 )
 from adverse_perception.inference.errors import EngineError
@@ -57,7 +57,7 @@ def open_workshop(backend: str = TENSORRT, settings: PlanSettings = USUAL_SETTIN
     return Workshop(library, device.name, device.architecture, settings)
 
 
-class TensorRtEngine:
+class TensorRtEngine(RunsBatches):
     """One network in TensorRT, with a plan for each of its sets of outputs."""
 
     def __init__(
@@ -86,15 +86,6 @@ class TensorRtEngine:
             self._runtime = library.module.Runtime(library.logger)
         for outputs in output_sets(file.metadata.role):
             self._executions[outputs] = self._load(workshop, file, outputs)
-
-    def run(
-        self,
-        image: UInt8Array,
-        outputs: tuple[str, ...] = (),
-        maps: Mapping[str, NDArray[Any]] = NO_MAPS,
-    ) -> Mapping[str, NDArray[Any]]:
-        """See `Engine.run`."""
-        return of_one(self, image, outputs, maps)
 
     @property
     def batch(self) -> int:
