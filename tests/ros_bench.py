@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import defaultdict
@@ -34,6 +35,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
 from adverse_perception.node import PerceptionNode  # noqa: E402
 
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+NUMBERS = itertools.count(1)
 PATIENCE_S = 60.0  # a waiting process may get little of a busy machine
 
 
@@ -51,7 +53,6 @@ class Bench:
         self._publishers: dict[str, Any] = {}
         self.time_ns = time.time_ns()
         self.name = "adverse_perception"
-        self._started = 0
         self._fixtures = [
             self.user.create_subscription(kind, topic, self.heard[topic].append, quality)
             for kind, topic, quality in (
@@ -63,9 +64,9 @@ class Bench:
     def start(self, engines: Path, **parameters: Any) -> PerceptionNode:
         values = {"engines_folder": str(engines), **parameters}
         overrides = [Parameter(name.replace("__", "."), value=v) for name, v in values.items()]
-        # a name of its own: what is left of the last test's node must not answer for this one
-        self._started += 1
-        self.name = f"perception_{self._started}"
+        # A name of its own in the whole process: what is left of an earlier test's node must not
+        # answer for this one, and when it is freed at last, /rosout loses whoever has its name.
+        self.name = f"perception_{next(NUMBERS)}"
         self.node = PerceptionNode(
             context=self.context,
             parameter_overrides=overrides,
