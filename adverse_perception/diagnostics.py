@@ -198,7 +198,8 @@ class CameraHealth:
         yield "labelled", str(self._published)
         yield "received_hz", _number(rate_hz([when for when, _ in self._arrivals]))
         yield "labelled_hz", _number(rate_hz([passed.when_s for passed in self._labelled]))
-        yield "camera_hz", _number(1e9 / period_ns(stamps)) if period_ns(stamps) else "unknown"
+        period = period_ns(stamps)
+        yield "camera_hz", _number(1e9 / period) if period else "unknown"
         for cause in DROPS:
             yield f"dropped_{cause.value}", str(self._troubles[cause])
         for cause, reason in self._reasons.items():

@@ -63,6 +63,8 @@ LATCHED = (ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 SILENT = PublisherEventCallbacks(use_default_callbacks=False)
 """A listener whose quality of service does not fit is told so on its own side. To be told here as
 well, the executor would go through two more things to wait for, for every topic and picture."""
+DEAF = SubscriptionEventCallbacks(use_default_callbacks=False)
+"""The same of those we listen to, where the labels do not depend on it."""
 
 
 class PerceptionNode(LifecycleNode):
@@ -86,7 +88,9 @@ class PerceptionNode(LifecycleNode):
         self._camera_infos: list[Any] = []
         self._worker: Worker | None = None
         self._declare_parameters()
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, "/diagnostics", 10, event_callbacks=SILENT
+        )
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # a paused simulation is told of as well
         self._timer = self.create_timer(1.0, self._every_second, clock=steady)
         if self._config.autostart and self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
@@ -211,7 +215,9 @@ class PerceptionNode(LifecycleNode):
         )
         topic, keep = f"{name}/camera_info", self._topics[name].keep_camera_info
         self._camera_infos.append(
-            self.create_subscription(CameraInfo, topic, keep, **_quality(*NEWEST))
+            self.create_subscription(
+                CameraInfo, topic, keep, event_callbacks=DEAF, **_quality(*NEWEST)
+            )
         )
 
     # Parameters

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from adverse_perception.frames import UInt8Array
 from adverse_perception.kernels.errors import KernelError
 
-_MOST_PIXELS = 2**24
-"""Sums over more do not fit 32 bits."""
+_MOST_ROWS, _MOST_PIXELS = 2**16, 2**24
+"""Sums over more are not exact."""
 
 
 def resize(image: UInt8Array, height: int, width: int) -> UInt8Array:
@@ -42,7 +42,7 @@ def resize(image: UInt8Array, height: int, width: int) -> UInt8Array:
     if height > old_height or width > old_width:
         return _by_opencv(image, height, width, cv2.INTER_LINEAR)
     halved = (2 * height, 2 * width) == (old_height, old_width)
-    if halved or old_height * old_width > _MOST_PIXELS:
+    if halved or old_height > _MOST_ROWS or old_height * old_width > _MOST_PIXELS:
         return _by_opencv(image, height, width, cv2.INTER_AREA)
     from adverse_perception.kernels import area
 
@@ -50,7 +50,7 @@ def resize(image: UInt8Array, height: int, width: int) -> UInt8Array:
     rows = np.require(image, requirements=["C", "A"]).reshape(old_height, -1)
     rows.flags.writeable = False
     small = np.empty((height, width * 3), np.uint8)
-    area.shrink(rows, small, _covered(old_height, height), *_values(old_width, width))
+    area.shrink(rows, small, _covered(old_height, height), *_across(old_width, width))
     return small.reshape(height, width, 3)
 
 
@@ -82,9 +82,8 @@ def _covered(old: int, new: int) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=16)
-def _values(old: int, new: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The same of an axis whose pixels have three values: places (new * 3,) and parts."""
-    covered = np.repeat(_covered(old, new), 3, axis=0)
-    colours = np.tile(np.arange(3), new)
-    places = (3 * covered[:, 0] + colours).astype(np.uintp)
-    return places, np.ascontiguousarray(covered[:, 1:].T.astype(np.uint32))
+def _across(old: int, new: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The same for rows of pixels with three values: places (new,) and parts (new, 3 or more)."""
+    first, covered = np.split(_covered(old, new), [1], axis=1)
+    spare = np.zeros((new, max(0, 3 - covered.shape[1])))
+    return (3 * first[:, 0]).astype(np.uintp), np.hstack([covered, spare]).astype(np.float64)

@@ -177,6 +177,7 @@ def correct(
     candidates = np.zeros(number, np.intp)
     # a cell's candidates: logits of the one set or the two, probabilities; then the distortion
     corners = np.zeros((len(planes) + 2, number, 4), np.float32)
+    edges = np.empty((2, len(planes) + 2, number, _widest(first_column)), np.float32)
     found = 0
     for i in range(height):
         below = min(i + 1, height - 1)
@@ -198,9 +199,18 @@ def correct(
             if count == 1:  # it has all four corners: its confidence is filled in already
                 labels[box[0] : box[1], box[2] : box[3]] = candidates[0]
             else:
-                weights = (rows[2], columns[2])
-                _interpolate(box, weights, candidates[:count], corners, labels, confidence)
+                _cross(box, columns[2], corners[:, :count], edges)
+                _interpolate(box, rows[2], candidates[:count], edges, labels, confidence)
     return found
+
+
+@part
+def _widest(first: Array) -> int:
+    """Most pixels that a cell has along an axis."""
+    widest = 0
+    for j in range(len(first) - 1):
+        widest = max(widest, first[j + 1] - first[j])
+    return widest
 
 
 @part
@@ -269,33 +279,38 @@ def _gather(
 
 
 @part
+def _cross(box: Any, weight_x: Array, corners: Array, edges: Array) -> None:
+    """Interpolate along the upper and the lower edge of a cell: the same for all of its rows."""
+    for m in range(len(corners)):
+        for n in range(corners.shape[1]):
+            a, b, c, d = corners[m, n, 0], corners[m, n, 1], corners[m, n, 2], corners[m, n, 3]
+            for x in range(box[3] - box[2]):
+                right = weight_x[box[2] + x]
+                edges[0, m, n, x] = _mix(a, b, right)
+                edges[1, m, n, x] = _mix(c, d, right)
+
+
+@part
 def _interpolate(
-    box: Any, weights: Any, candidates: Array, corners: Array, labels: Array, confidence: Array
+    box: Any, weight_y: Array, candidates: Array, edges: Array, labels: Array, confidence: Array
 ) -> None:
     """Label the pixels of one cell; the order of operations is torch's."""
-    weight_y, weight_x = weights
-    first, second, shares = corners[0], corners[1], corners[-2]
-    p, q = corners[-1, 0, 0], corners[-1, 0, 1]
-    r, s = corners[-1, 0, 2], corners[-1, 0, 3]
+    above, under = edges[0], edges[1]
     for y in range(box[0], box[1]):
         down = weight_y[y]
-        for x in range(box[2], box[3]):
-            right = weight_x[x]
-            damage = _mix(_mix(p, q, right), _mix(r, s, right), down)
+        for x in range(box[3] - box[2]):
+            damage = _mix(above[-1, 0, x], under[-1, 0, x], down)
             winner = 0
             greatest = np.float32(-np.inf)
             for n in range(len(candidates)):
-                upper = _mix(first[n, 0], first[n, 1], right)
-                value = _mix(upper, _mix(first[n, 2], first[n, 3], right), down)
-                if len(corners) == 4:
-                    upper = _mix(second[n, 0], second[n, 1], right)
-                    lower = _mix(second[n, 2], second[n, 3], right)
-                    value = _mix(value, _mix(upper, lower, down), damage)
+                value = _mix(above[0, n, x], under[0, n, x], down)
+                if len(above) == 4:
+                    value = _mix(value, _mix(above[1, n, x], under[1, n, x], down), damage)
                 better = value > greatest
                 greatest = value if better else greatest
                 winner = n if better else winner
-            upper = _mix(shares[winner, 0], shares[winner, 1], right)
-            lower = _mix(shares[winner, 2], shares[winner, 3], right)
-            certain = _mix(upper, lower, down) * np.float32(255.0) + np.float32(0.5)
-            labels[y, x] = candidates[winner]
-            confidence[y, x] = np.uint8(np.int32(certain))
+            certain = _mix(above[-2, winner, x], under[-2, winner, x], down)
+            labels[y, box[2] + x] = candidates[winner]
+            confidence[y, box[2] + x] = np.uint8(
+                np.int32(certain * np.float32(255.0) + np.float32(0.5))
+            )
