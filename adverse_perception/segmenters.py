@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from adverse_perception import kernels
 from adverse_perception.config import PipelineConfig
 from adverse_perception.frames import Condition, Float32Array, Frame, Segmentation, UInt8Array
-from adverse_perception.inference import Engine, EngineError, EngineMetadata
+from adverse_perception.inference import AREA_TOLERANCE, Engine, EngineError, EngineMetadata
 
 _MULTIPLE = 8
 """Sides of a working picture are multiples of this: twice the stride of the logits, so that the
@@ -185,9 +185,17 @@ SEGMENTERS: dict[str, Callable[[Engine], Segmenter]] = {
 def working_size(height: int, width: int, metadata: EngineMetadata) -> tuple[int, int]:
     """Height and width at which an engine sees a camera's picture.
 
-    The picture's shape, about the engine's nominal area, sides in multiples of 8.
+    The picture's shape, about the engine's nominal area, sides in multiples of 8: the picture
+    itself, a half of it, a third and so on where one of them has that area within
+    `AREA_TOLERANCE`.
     """
-    scale = math.sqrt(metadata.input_height * metadata.input_width / (height * width))
+    area = metadata.input_height * metadata.input_width
+    scale = math.sqrt(area / (height * width))
+    times = max(1, round(1 / scale))
+    whole, remainders = (height // times, width // times), (height % times, width % times)
+    even = not any(remainders) and not any(side % _MULTIPLE for side in whole)
+    if even and abs(whole[0] * whole[1] / area - 1) <= AREA_TOLERANCE:
+        return whole
     return _rounded(height * scale), _rounded(width * scale)
 
 

@@ -107,6 +107,10 @@ def test_the_size_may_change_in_mid_stream(pipeline: Pipeline) -> None:
         ((720, 1280), (80, 144)),
         ((9, 9000), (8, 3504)),
         ((360, 480), (96, 128)),
+        ((88, 136), (88, 136)),
+        ((80, 128), (88, 144)),
+        ((176, 272), (88, 136)),
+        ((264, 408), (88, 136)),
     ],
 )
 def test_the_working_size_keeps_the_shape_and_the_engines_area(

@@ -26,6 +26,7 @@ from adverse_perception.inference.loading import (
     variant_path,
 )
 from adverse_perception.inference.metadata import (
+    AREA_TOLERANCE,
     FULL,
     METADATA_KEY,
     PRECISIONS,
@@ -40,6 +41,7 @@ from adverse_perception.inference.metadata import (
 from adverse_perception.inference.plans import PlanSettings, silent
 
 __all__ = [
+    "AREA_TOLERANCE",
     "FULL",
     "METADATA_KEY",
     "NO_MAPS",

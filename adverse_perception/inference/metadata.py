@@ -43,6 +43,10 @@ ROLE_VARIANTS: dict[str, tuple[str, ...]] = {
 The correction costs little, and calibrating it would take videos.
 """
 
+AREA_TOLERANCE = 0.1
+"""A working picture's area may be off the nominal one by this share: scores wander as much between
+neighbouring sizes, and some are made of the camera's picture much faster than others."""
+
 
 @dataclass(frozen=True)
 class EngineMetadata:

@@ -13,7 +13,7 @@ from functools import partial
 from adverse_perception.inference import tensorrt_api as api
 from adverse_perception.inference.engine import INPUT, ROLE_OUTPUTS, output_sets
 from adverse_perception.inference.errors import EngineError
-from adverse_perception.inference.metadata import EngineFile, EngineMetadata
+from adverse_perception.inference.metadata import AREA_TOLERANCE, EngineFile, EngineMetadata
 from adverse_perception.inference.plans import (
     NO_GPU,
     USUAL_SETTINGS,
@@ -109,8 +109,9 @@ def picture_sizes(metadata: EngineMetadata, batch: int = 1) -> Sizes:
     if metadata.role == "weather":
         return (1, height, width), (batch, height, width), (batch, height, width)
     area = height * width
-    heights = math.sqrt(area / _WIDEST), math.sqrt(area / _TALLEST)
-    widths = math.sqrt(area * _TALLEST), math.sqrt(area * _WIDEST)
+    smallest, largest = area * (1 - AREA_TOLERANCE), area * (1 + AREA_TOLERANCE)
+    heights = math.sqrt(smallest / _WIDEST), math.sqrt(largest / _TALLEST)
+    widths = math.sqrt(smallest * _TALLEST), math.sqrt(largest * _WIDEST)
     least = (1, min(height, _down(heights[0])), min(width, _down(widths[0])))
     most = (batch, max(height, _up(heights[1])), max(width, _up(widths[1])))
     return least, (batch, height, width), most
