@@ -57,7 +57,7 @@ def shrink(image: Array, small: Array, down: Array, places: Array, parts: Array)
                 r += a * wide[s]
                 g += a * wide[s + green]
                 u += a * wide[s + blue]
-            i = beside * np.uintp(x)
-            sums[i], sums[i + green], sums[i + blue] = r, g, u
-        for n in range(new):
-            small[y, n] = np.uint8(np.int32((sums[n] + half) * scale))
+            to = beside * np.uintp(x)
+            sums[to], sums[to + green], sums[to + blue] = r, g, u
+        for i in range(new):
+            small[y, i] = np.uint8(np.int32((sums[i] + half) * scale))
