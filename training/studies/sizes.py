@@ -110,7 +110,7 @@ def main(given: Sequence[str] | None = None) -> int:
         rows: list[Row] = [{"engine, split": name, **row} for name, row in found.items()]
         text = (
             f"mIoU by the size at which an engine sees 16:9 crops of `{arguments.data.name}` (one"
-            f" picture in {arguments.every}): `python -m training.studies.sizes`.\n\n{table(rows)}"
+            f" picture of {arguments.every}): `python -m training.studies.sizes`.\n\n{table(rows)}"
         )
         write_results(arguments.out, "Working sizes", text, found)
     except (StudyError, DatasetError, EngineError, FileError) as error:
