@@ -63,8 +63,6 @@ LATCHED = (ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 SILENT = PublisherEventCallbacks(use_default_callbacks=False)
 """A listener whose quality of service does not fit is told so on its own side. To be told here as
 well, the executor would go through two more things to wait for, for every topic and picture."""
-DEAF = SubscriptionEventCallbacks(use_default_callbacks=False)
-"""The same of those we listen to, where the labels do not depend on it."""
 
 
 class PerceptionNode(LifecycleNode):
@@ -215,9 +213,7 @@ class PerceptionNode(LifecycleNode):
         )
         topic, keep = f"{name}/camera_info", self._topics[name].keep_camera_info
         self._camera_infos.append(
-            self.create_subscription(
-                CameraInfo, topic, keep, event_callbacks=DEAF, **_quality(*NEWEST)
-            )
+            self.create_subscription(CameraInfo, topic, keep, **_quality(*NEWEST))
         )
 
     # Parameters

@@ -19,7 +19,7 @@ from adverse_perception.inference import AREA_TOLERANCE, Engine, EngineError, En
 
 _MULTIPLE = 8
 """Sides of a working picture are multiples of this: twice the stride of the logits, so that the
-networks halve it evenly, and 480x360 needs no resampling."""
+networks halve it evenly."""
 
 
 class Segmenter(Protocol):
@@ -186,7 +186,7 @@ def working_size(height: int, width: int, metadata: EngineMetadata) -> tuple[int
     """Height and width at which an engine sees a camera's picture.
 
     The picture's shape, about the engine's nominal area, sides in multiples of 8: the picture
-    itself, a half of it, a third and so on where one of them has that area within
+    itself, a half of it, a third and so on where one of them has that area, or less by up to
     `AREA_TOLERANCE`.
     """
     area = metadata.input_height * metadata.input_width
@@ -194,7 +194,7 @@ def working_size(height: int, width: int, metadata: EngineMetadata) -> tuple[int
     times = max(1, round(1 / scale))
     whole, remainders = (height // times, width // times), (height % times, width % times)
     even = not any(remainders) and not any(side % _MULTIPLE for side in whole)
-    if even and abs(whole[0] * whole[1] / area - 1) <= AREA_TOLERANCE:
+    if even and 1 - AREA_TOLERANCE <= whole[0] * whole[1] / area <= 1:
         return whole
     return _rounded(height * scale), _rounded(width * scale)
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adverse_perception.frames import Float32Array, UInt8Array
-from adverse_perception.kernels import correct_and_label, label, warp
+from adverse_perception.kernels import correct_and_label, label, resize, warp
 from adverse_perception.report import describe, machine
 
 try:
@@ -30,18 +30,24 @@ try:
 except ImportError:  # the vehicle has none
     torch = None  # type: ignore[assignment]
 
-_SIZES = ((11, 360, 480), (11, 512, 1024), (19, 512, 1024), (11, 1024, 2048))
+_SIZES = ((11, 360, 480), (11, 720, 1280), (11, 512, 1024), (19, 512, 1024), (11, 1024, 2048))
 """Classes, height and width of the pictures."""
 _REGION = 20
 """Side of a region in logits: at this, an eighth of the cells disagree, as on streets."""
+_SMALLER = 0.52
+"""Side of the smaller picture by the larger one's: 1280x720 to the area of the shipped engines."""
 _CORRECTION = 0.15
 """Of the logits' size: at this, an eighth of the points has another class in the correction."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Warped logits and their correction (K, h, w), distortion (h, w), flow (h, w, 2), float32."""
+    """Warped logits and their correction (K, h, w), distortion (h, w), flow (h, w, 2), float32.
 
+    The picture is (height, width, 3) uint8.
+    """
+
+    picture: UInt8Array
     warped: Float32Array
     correction: Float32Array
     distortion: Float32Array
@@ -82,6 +88,7 @@ def draw(classes: int, height: int, width: int) -> Case:
     drawn = street_like(2 * classes + 3, *shape)
     warped, other, (distortion, u, v) = np.split(drawn, [classes, 2 * classes])
     return Case(
+        np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8),
         warped,
         warped + _CORRECTION * other,
         np.clip(distortion / 10, 0, 1),
@@ -139,6 +146,17 @@ def correct_by_torch(case: Case) -> UInt8Array:
     return np.asarray(large.argmax(0).numpy(), np.uint8)
 
 
+def shrink_by_kernel(case: Case) -> UInt8Array:
+    """Ours, exact."""
+    return resize(case.picture, round(case.height * _SMALLER), round(case.width * _SMALLER))
+
+
+def shrink_by_opencv(case: Case) -> UInt8Array:
+    """`cv2.resize` with INTER_AREA, off by one grey value at most."""
+    size = round(case.width * _SMALLER), round(case.height * _SMALLER)
+    return np.asarray(cv2.resize(case.picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def warp_by_kernel(case: Case) -> Float32Array:
     """Ours."""
     return warp(case.warped, case.flow)
@@ -186,6 +204,8 @@ def _interpolated(planes: Float32Array, case: Case) -> torch.Tensor:
 
 def differences(one: NDArray[Any], other: NDArray[Any]) -> int:
     """Labels that differ, or values by more than rounding can."""
+    if one.ndim == 3 and one.dtype == np.uint8:
+        return int((np.abs(one.astype(int) - other) > 1).sum())
     if one.dtype == np.uint8:
         return int((one != other).sum())
     return int((np.abs(one - other) > 1e-3 * np.abs(other).max()).sum())
@@ -222,6 +242,7 @@ TASKS: dict[str, dict[str, Way]] = {
         "torch": correct_by_torch,
     },
     "warp": {"kernel": warp_by_kernel, "opencv": warp_by_opencv, "torch": warp_by_torch},
+    "shrink": {"kernel": shrink_by_kernel, "opencv": shrink_by_opencv},
 }
 """Ways of doing every task; the last that is installed is what the others are compared with."""
 
@@ -234,7 +255,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     if torch is None:
         for ways in TASKS.values():
-            del ways["torch"]
+            ways.pop("torch", None)
     else:
         torch.set_num_threads(1)
     timings = []

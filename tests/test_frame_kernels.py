@@ -138,6 +138,14 @@ def test_the_largest_camera_does_not_overflow() -> None:
     assert kernels.resize(white, 376, 664).min() == 255
     huge = np.full((4100, 4100, 3), 255, np.uint8)
     assert kernels.resize(huge, 400, 400).min() == 255
+    tall = np.full((70_000, 8, 3), 255, np.uint8)
+    assert kernels.resize(tall, 30_000, 8).min() == 255
+
+
+def test_sums_of_the_tallest_picture_are_exact() -> None:
+    tall = picture(65_535, 8)
+    three = tall.reshape(-1, 3, 8, 3).sum(axis=1, dtype=np.int64)
+    np.testing.assert_array_equal(kernels.resize(tall, 21_845, 8), (2 * three + 3) // 6)
 
 
 @pytest.mark.parametrize(

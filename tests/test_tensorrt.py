@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adverse_perception.inference import (
@@ -259,6 +259,8 @@ def test_a_free_batch_axis_is_built_for_as_many_pictures_as_wanted(
     height=st.integers(200, 3000),
     size=st.tuples(st.integers(5, 150), st.integers(5, 150)),
 )
+@example(shape=0.5625, height=328, size=(11, 95))
+@example(shape=0.5625, height=384, size=(11, 128))
 def test_every_usual_camera_is_within_the_range_of_a_plan(
     shape: float, height: int, size: tuple[int, int]
 ) -> None:

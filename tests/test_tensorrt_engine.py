@@ -124,7 +124,7 @@ def test_sizes_change_and_results_outlive_the_next_run(
 @pytest.mark.parametrize(
     ("picture", "maps", "said"),
     [
-        (np.zeros((96, 1280, 3), np.uint8), {}, "from (1, 56, 72, 3) to (1, 160, 208, 3)"),
+        (np.zeros((96, 1280, 3), np.uint8), {}, "from (1, 56, 72, 3) to (1, 152, 192, 3)"),
         (np.zeros((8, 8, 3), np.uint8), {}, "set backend to onnxruntime"),
         (np.zeros((96, 128, 4), np.uint8), {}, "found (1, 96, 128, 4)"),
         (np.zeros((96, 128), np.uint8), {}, "found (1, 96, 128)"),

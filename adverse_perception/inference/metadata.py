@@ -44,8 +44,8 @@ The correction costs little, and calibrating it would take videos.
 """
 
 AREA_TOLERANCE = 0.1
-"""A working picture's area may be off the nominal one by this share: scores wander as much between
-neighbouring sizes, and some are made of the camera's picture much faster than others."""
+"""A working picture's area may be below the nominal one by this share, where the picture is made
+much faster: scores wander by about as much from one size to the next."""
 
 
 @dataclass(frozen=True)

@@ -109,9 +109,9 @@ def picture_sizes(metadata: EngineMetadata, batch: int = 1) -> Sizes:
     if metadata.role == "weather":
         return (1, height, width), (batch, height, width), (batch, height, width)
     area = height * width
-    smallest, largest = area * (1 - AREA_TOLERANCE), area * (1 + AREA_TOLERANCE)
-    heights = math.sqrt(smallest / _WIDEST), math.sqrt(largest / _TALLEST)
-    widths = math.sqrt(smallest * _TALLEST), math.sqrt(largest * _WIDEST)
+    smallest = area * (1 - AREA_TOLERANCE)
+    heights = math.sqrt(smallest / _WIDEST), math.sqrt(area / _TALLEST)
+    widths = math.sqrt(smallest * _TALLEST), math.sqrt(area * _WIDEST)
     least = (1, min(height, _down(heights[0])), min(width, _down(widths[0])))
     most = (batch, max(height, _up(heights[1])), max(width, _up(widths[1])))
     return least, (batch, height, width), most

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adverse_perception.kernels.compiling import Array, compiled
+from adverse_perception.kernels.compiling import Array, compiled, part
 
 
 @compiled
@@ -25,7 +25,6 @@ def shrink(image: Array, small: Array, down: Array, places: Array, parts: Array)
         parts: (w, m) float64, m from 3: how much of that pixel and of those behind it.
     """
     old, new = image.shape[1], small.shape[1]
-    green, blue, beside = np.uintp(1), np.uintp(2), np.uintp(3)
     # a quarter keeps sums that are whole away from the edge that rounding could push them over
     whole = image.shape[0] * (old // 3)
     half, scale = np.float64(whole // 2) + 0.25, 1.0 / np.float64(whole)
@@ -43,21 +42,27 @@ def shrink(image: Array, small: Array, down: Array, places: Array, parts: Array)
                     row[i] += share * np.float32(np.int32(image[first + n - 1, i]))
         for i in range(old):
             wide[i] = row[i]
-        for x in range(len(places)):
-            p = places[x]
-            q, s = p + beside, p + beside + beside
-            # written out, since three are what cameras mostly need and a loop costs a third more
-            a, b, c = parts[x, 0], parts[x, 1], parts[x, 2]
-            r = a * wide[p] + b * wide[q] + c * wide[s]
-            g = a * wide[p + green] + b * wide[q + green] + c * wide[s + green]
-            u = a * wide[p + blue] + b * wide[q + blue] + c * wide[s + blue]
-            for m in range(3, parts.shape[1]):
-                s += beside
-                a = parts[x, m]
-                r += a * wide[s]
-                g += a * wide[s + green]
-                u += a * wide[s + blue]
-            to = beside * np.uintp(x)
-            sums[to], sums[to + green], sums[to + blue] = r, g, u
+        _across(wide, places, parts, sums)
         for i in range(new):
             small[y, i] = np.uint8(np.int32((sums[i] + half) * scale))
+
+
+@part
+def _across(wide: Array, places: Array, parts: Array, sums: Array) -> None:
+    """Add up what every new pixel covers of a row."""
+    green, blue, beside = np.uintp(1), np.uintp(2), np.uintp(3)
+    for x in range(len(places)):
+        # written out, since three are what cameras mostly need and a loop costs a third more
+        first, second, third = places[x], places[x] + beside, places[x] + beside + beside
+        a, b, c = parts[x, 0], parts[x, 1], parts[x, 2]
+        reds = a * wide[first] + b * wide[second] + c * wide[third]
+        greens = a * wide[first + green] + b * wide[second + green] + c * wide[third + green]
+        blues = a * wide[first + blue] + b * wide[second + blue] + c * wide[third + blue]
+        for m in range(3, parts.shape[1]):
+            third += beside
+            c = parts[x, m]
+            reds += c * wide[third]
+            greens += c * wide[third + green]
+            blues += c * wide[third + blue]
+        new = beside * np.uintp(x)
+        sums[new], sums[new + green], sums[new + blue] = reds, greens, blues

@@ -86,4 +86,4 @@ def _across(old: int, new: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """The same for rows of pixels with three values: places (new,) and parts (new, 3 or more)."""
     first, covered = np.split(_covered(old, new), [1], axis=1)
     spare = np.zeros((new, max(0, 3 - covered.shape[1])))
-    return (3 * first[:, 0]).astype(np.uintp), np.hstack([covered, spare]).astype(np.float64)
+    return (3 * first[:, 0]).astype(np.uintp), np.hstack([covered, spare])

@@ -177,7 +177,8 @@ def correct(
     candidates = np.zeros(number, np.intp)
     # a cell's candidates: logits of the one set or the two, probabilities; then the distortion
     corners = np.zeros((len(planes) + 2, number, 4), np.float32)
-    edges = np.empty((2, len(planes) + 2, number, _widest(first_column)), np.float32)
+    # the same along the upper and the lower edge of a cell
+    edges = np.empty((2, len(planes) + 2, number, np.diff(first_column).max()), np.float32)
     found = 0
     for i in range(height):
         below = min(i + 1, height - 1)
@@ -202,15 +203,6 @@ def correct(
                 _cross(box, columns[2], corners[:, :count], edges)
                 _interpolate(box, rows[2], candidates[:count], edges, labels, confidence)
     return found
-
-
-@part
-def _widest(first: Array) -> int:
-    """Most pixels that a cell has along an axis."""
-    widest = 0
-    for j in range(len(first) - 1):
-        widest = max(widest, first[j + 1] - first[j])
-    return widest
 
 
 @part
@@ -282,7 +274,7 @@ def _gather(
 def _cross(box: Any, weight_x: Array, corners: Array, edges: Array) -> None:
     """Interpolate along the upper and the lower edge of a cell: the same for all of its rows."""
     for m in range(len(corners)):
-        for n in range(corners.shape[1]):
+        for n in range(corners.shape[1] if m < len(corners) - 1 else 1):  # one distortion
             a, b, c, d = corners[m, n, 0], corners[m, n, 1], corners[m, n, 2], corners[m, n, 3]
             for x in range(box[3] - box[2]):
                 right = weight_x[box[2] + x]

@@ -2,8 +2,8 @@
 
   python -m training.studies.sizes --data ../shared/data/kitti_semantic --out docs/results/sizes.md
 
-Every labelled picture gives three crops of a camera's shape, at its left, middle and right. They
-are brought to areas about the engine's nominal one; the labels are counted at the crop's own size.
+Every labelled picture gives three crops of 16:9, at its left, middle and right. They are brought
+to areas about the engine's nominal one; the labels are counted at the crop's own size.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from training.studies.tables import Row, table, write_results
 
 SHARES = (0.86, 0.92, 0.96, 1.0, 1.04, 1.08)
 """Areas by the nominal one."""
-_CAMERA = (16, 9)
+_SHAPE = 16 / 9
 _MULTIPLE = 8
 
 Size = tuple[int, int]
@@ -43,7 +43,7 @@ def crops(image: UInt8Array, truth: UInt8Array) -> Iterator[tuple[UInt8Array, UI
         StudyError: the picture is narrower than that.
     """
     height, width = truth.shape
-    across = height * _CAMERA[0] // _CAMERA[1]
+    across = int(height * _SHAPE)
     if across > width:
         raise StudyError(
             f"a picture of {width}x{height}: expected one at least {across} wide; take a data set"
@@ -54,29 +54,26 @@ def crops(image: UInt8Array, truth: UInt8Array) -> Iterator[tuple[UInt8Array, UI
         yield np.ascontiguousarray(image[:, part]), truth[:, part]
 
 
-def sizes(height: int, width: int, area: int) -> list[Size]:
-    """Sizes of a picture's shape about an area, sides in multiples of 8."""
-    scales = [math.sqrt(share * area / (height * width)) for share in SHARES]
-    return sorted({(_rounded(height * scale), _rounded(width * scale)) for scale in scales})
+def sizes(area: int) -> list[Size]:
+    """Sizes of 16:9 about an area, sides in multiples of 8."""
+    heights = [math.sqrt(share * area / _SHAPE) for share in SHARES]
+    return sorted({(_rounded(height), _rounded(height * _SHAPE)) for height in heights})
 
 
 def _rounded(side: float) -> int:
-    return _MULTIPLE * round(side / _MULTIPLE)
+    return max(1, round(side / _MULTIPLE)) * _MULTIPLE
 
 
 def scores(engine: Engine, pack: Pack, every: int) -> dict[str, float]:
     """Size as `WIDTHxHEIGHT` -> mIoU of a segmenter, 0 to 1."""
     metadata, coarse = engine.metadata, pack.label_map.coarse_of()
-    area = metadata.input_height * metadata.input_width
-    counts: dict[str, ConfusionMatrix] = {}
+    seen_at = sizes(metadata.input_height * metadata.input_width)
+    counts = {size: ConfusionMatrix(len(pack.class_names)) for size in seen_at}
     for number in tqdm(range(0, len(pack.pairs), every), desc=f"{pack.name}, {engine.name}"):
         for image, truth in crops(*pack.load(number)):
-            height, width = truth.shape
-            for size in sizes(height, width, area):
-                name = f"{size[1]}x{size[0]}"
-                matrix = counts.setdefault(name, ConfusionMatrix(len(pack.class_names)))
+            for size, matrix in counts.items():
                 matrix.add(coarse[_labels(engine, image, size)], truth)
-    return {name: float(matrix.miou()) for name, matrix in counts.items()}
+    return {f"{size[1]}x{size[0]}": float(matrix.miou()) for size, matrix in counts.items()}
 
 
 def _labels(engine: Engine, image: UInt8Array, size: Size) -> UInt8Array:
@@ -109,8 +106,9 @@ def main(given: Sequence[str] | None = None) -> int:
         }
         rows: list[Row] = [{"engine, split": name, **row} for name, row in found.items()]
         text = (
-            f"mIoU by the size at which an engine sees 16:9 crops of `{arguments.data.name}` (one"
-            f" picture of {arguments.every}): `python -m training.studies.sizes`.\n\n{table(rows)}"
+            "mIoU by the size at which an engine sees 16:9 crops of labelled pictures. Made by"
+            f" `python -m training.studies.sizes --data FOLDER/{arguments.data.name} --every"
+            f" {arguments.every}`; splits {', '.join(packs)}.\n\n{table(rows)}"
         )
         write_results(arguments.out, "Working sizes", text, found)
     except (StudyError, DatasetError, EngineError, FileError) as error:
