@@ -60,6 +60,7 @@ def survive(folder: Path, duration_s: float, seed: int = 1, engines: str = "") -
         with running_node(folder, parameters(used, CAMERAS, threads=1)) as (pid, observer):
             run = ReliabilityRun(pid, observer, CAMERAS, marked=not engines)
             course = run.course
+            observer.counts(CAMERAS[0])  # it is up: at the very first start it compiles for long
             run.play(events, duration_s)
     except (DemoError, WireError) as error:
         ending = str(error)
