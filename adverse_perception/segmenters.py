@@ -192,11 +192,15 @@ def working_size(height: int, width: int, metadata: EngineMetadata) -> tuple[int
     area = metadata.input_height * metadata.input_width
     scale = math.sqrt(area / (height * width))
     times = max(1, round(1 / scale))
-    whole, remainders = (height // times, width // times), (height % times, width % times)
-    even = not any(remainders) and not any(side % _MULTIPLE for side in whole)
-    if even and 1 - AREA_TOLERANCE <= whole[0] * whole[1] / area <= 1:
-        return whole
-    return _rounded(height * scale), _rounded(width * scale)
+    even = height % (times * _MULTIPLE) == width % (times * _MULTIPLE) == 0
+    if even and 1 - AREA_TOLERANCE <= height * width / times**2 / area <= 1:
+        return height // times, width // times
+    return working_side(height * scale), working_side(width * scale)
+
+
+def working_side(side: float) -> int:
+    """The length nearest to this, in pixels, that a side of a working picture can have."""
+    return max(_MULTIPLE, math.floor(side / _MULTIPLE + 0.5) * _MULTIPLE)
 
 
 def to_working_size(image: UInt8Array, metadata: EngineMetadata) -> UInt8Array:
@@ -232,7 +236,3 @@ def _changed_alike(image: UInt8Array, seen: UInt8Array, restored: UInt8Array) ->
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     change = cv2.resize(change, (width, height), interpolation=how)
     return np.asarray(cv2.add(image, change, dtype=cv2.CV_8U), np.uint8).reshape(image.shape)
-
-
-def _rounded(side: float) -> int:
-    return max(_MULTIPLE, math.floor(side / _MULTIPLE + 0.5) * _MULTIPLE)

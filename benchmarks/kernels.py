@@ -44,10 +44,11 @@ _CORRECTION = 0.15
 class Case:
     """Warped logits and their correction (K, h, w), distortion (h, w), flow (h, w, 2), float32.
 
-    The picture is (height, width, 3) uint8.
+    The picture is (height, width, 3) uint8; smaller is the size it is brought to.
     """
 
     picture: UInt8Array
+    smaller: tuple[int, int]
     warped: Float32Array
     correction: Float32Array
     distortion: Float32Array
@@ -89,6 +90,7 @@ def draw(classes: int, height: int, width: int) -> Case:
     warped, other, (distortion, u, v) = np.split(drawn, [classes, 2 * classes])
     return Case(
         np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8),
+        (round(height * _SMALLER), round(width * _SMALLER)),
         warped,
         warped + _CORRECTION * other,
         np.clip(distortion / 10, 0, 1),
@@ -148,12 +150,12 @@ def correct_by_torch(case: Case) -> UInt8Array:
 
 def shrink_by_kernel(case: Case) -> UInt8Array:
     """Ours, exact."""
-    return resize(case.picture, round(case.height * _SMALLER), round(case.width * _SMALLER))
+    return resize(case.picture, *case.smaller)
 
 
 def shrink_by_opencv(case: Case) -> UInt8Array:
     """`cv2.resize` with INTER_AREA, off by one grey value at most."""
-    size = round(case.width * _SMALLER), round(case.height * _SMALLER)
+    size = case.smaller[::-1]
     return np.asarray(cv2.resize(case.picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 

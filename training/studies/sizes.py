@@ -22,6 +22,7 @@ from adverse_perception.files import FileError
 from adverse_perception.frames import UInt8Array
 from adverse_perception.inference import Engine, EngineError, load_engine
 from adverse_perception.scores import ConfusionMatrix
+from adverse_perception.segmenters import working_side
 from training.datasets import DatasetError, Pack, open_pack
 from training.studies.restorers import plain_parser
 from training.studies.spearman import StudyError
@@ -30,7 +31,6 @@ from training.studies.tables import Row, table, write_results
 SHARES = (0.86, 0.92, 0.96, 1.0, 1.04, 1.08)
 """Areas by the nominal one."""
 _SHAPE = 16 / 9
-_MULTIPLE = 8
 
 Size = tuple[int, int]
 """Height and width."""
@@ -55,13 +55,9 @@ def crops(image: UInt8Array, truth: UInt8Array) -> Iterator[tuple[UInt8Array, UI
 
 
 def sizes(area: int) -> list[Size]:
-    """Sizes of 16:9 about an area, sides in multiples of 8."""
+    """Sizes of 16:9 about an area."""
     heights = [math.sqrt(share * area / _SHAPE) for share in SHARES]
-    return sorted({(_rounded(height), _rounded(height * _SHAPE)) for height in heights})
-
-
-def _rounded(side: float) -> int:
-    return max(1, round(side / _MULTIPLE)) * _MULTIPLE
+    return sorted({(working_side(one), working_side(one * _SHAPE)) for one in heights})
 
 
 def scores(engine: Engine, pack: Pack, every: int) -> dict[str, float]:
